@@ -1,0 +1,113 @@
+/** @file mltfr/conditioning.h
+ *  From the token tables of several LLMs to their conditioned spaces (method E5-E10).  Layer: io.
+ *
+ *  Rows of a vocabulary are shared out among the ranks; no rank holds a whole table.  Sums over
+ *  rows have the same bits on any number of ranks; eigenvectors agree to rounding, so the spaces
+ *  are made once, stored, and read by every run. */
+#ifndef MLTFR_CONDITIONING_H
+#define MLTFR_CONDITIONING_H
+
+#include <mltfr/spaces.h>
+#include <mltfr/table.h>
+
+/** A token table as conditioning sees it.  The calls are @local and used by every rank. */
+typedef struct {
+    void *context;
+    const char *name; /**< of the LLM */
+    int64_t rows, width;
+    bool wide; /**< rows are double, not float */
+    /** Rows [first, first + rows) into out, float or double. */
+    mltfr_status (*read)(void *context, int64_t first, int64_t rows, void *out);
+    /** The token's string, `bytes` long, not ended by a 0; NULL member: there are no strings. */
+    const char *(*string)(void *context, int64_t row, size_t *bytes);
+    /** Does the tokenizer call it special?  NULL member: none is. */
+    bool (*special)(void *context, int64_t row);
+    /** Hash of the table's content, asked for on rank 0 only; NULL member: 0. */
+    uint64_t (*digest)(void *context);
+} mltfr_table_source;
+
+/** A table file as a source.  @local
+ *  @param table, name  kept: must outlive the source */
+mltfr_table_source mltfr_table_as_source(mltfr_table *table, const char *name);
+
+typedef enum {
+    MLTFR_ALIGN_GCCA, /**< E6-E9 */
+    MLTFR_ALIGN_PCA   /**< each space on its own; always so for one LLM */
+} mltfr_align;
+
+typedef struct {
+    mltfr_align align;
+    int64_t shared_dim;       /**< r_c; 0: as many as have a held-out correlation above .45 (C19) */
+    int64_t specific_dim;     /**< r_s, may be 0 */
+    double eps;               /**< ridge of the whitening, in mean eigenvalues */
+    double held_out;          /**< share of the anchors held out; 0: none, and no report of C19 */
+    double drop;              /**< share of the rows of lowest norm that are dropped */
+    uint64_t seed;            /**< which anchors are held out */
+    int64_t block_rows;       /**< rows summed at a time: part of the bits of the result */
+    const uint8_t *held_mask; /**< [held_count] over the anchors in place of held_out and seed, or
+                                   NULL */
+    int64_t held_count;
+} mltfr_conditioning_options;
+
+/** gcca, 128 + 128, eps .01, a fifth held out, 1 % dropped.  @local */
+mltfr_conditioning_options mltfr_conditioning_defaults(void);
+
+/** Where the time goes. */
+typedef enum {
+    MLTFR_PHASE_READ,   /**< tables, E5 */
+    MLTFR_PHASE_ANCHOR, /**< E6, and their rows to where they are summed */
+    MLTFR_PHASE_ALIGN,  /**< E7, E8, or the PCA */
+    MLTFR_PHASE_JUDGE,  /**< C19 */
+    MLTFR_PHASE_FINISH, /**< E9, E10 */
+    MLTFR_PHASE_WRITE,
+    MLTFR_PHASES
+} mltfr_conditioning_phase;
+
+/** What became of one LLM's table. */
+typedef struct {
+    char name[64];
+    int64_t rows, width;         /**< V, D */
+    int64_t special, odd, low;   /**< rows dropped: special; byte or unused; lowest norm */
+    int64_t kept;                /**< V' */
+    int64_t anchors;             /**< of its tokens */
+    double cosine, cosine_after; /**< mean cosine of two rows, before and after */
+} mltfr_llm_report;
+
+typedef struct {
+    int64_t K, r_c, r_s;
+    mltfr_llm_report llms[MLTFR_MAX_LLMS];
+    int64_t anchors, fitted, held_out;
+    int64_t dims;        /**< entries of correlation: the narrowest width, or 0 */
+    double *correlation; /**< [dims] on held-out anchors; owned, see mltfr_conditioning_clear */
+    int64_t auto_dim;    /**< dimensions before the first with a correlation of .45 or less */
+    double p_at_1;       /**< share of held-out anchors found; NaN where nothing was held out */
+    double seconds[MLTFR_PHASES];
+} mltfr_conditioning_report;
+
+/** Condition the tables of K LLMs and write the spaces file.  @collective{comm}
+ *
+ *  With one LLM, and with align = pca, the first r_c columns of each PCA-whitened space stand for
+ *  its shared block, and the consensus space is their mean over the anchors; where tables have no
+ *  anchors in common it is the first LLM's shared block.  For two and more LLMs such a consensus
+ *  has no meaning, and a warning says so.
+ *  @param out_path  replaced as a whole when everything is written
+ *  @param report    filled in, to be given to mltfr_conditioning_clear; the same on every rank
+ *  @return MLTFR_E_USAGE if the widths or the anchors do not allow what is asked for, MLTFR_E_DATA
+ *          for a table with values that are not finite, MLTFR_E_NUMERIC, MLTFR_E_IO; the same on
+ *          every rank */
+mltfr_status mltfr_condition(mltfr_comm *comm, const mltfr_table_source tables[], int64_t K,
+                             const mltfr_conditioning_options *options, const char *out_path,
+                             mltfr_conditioning_report *report);
+
+/** Print the report, a figure a line, `P@1 0.951` among them.  @local */
+void mltfr_conditioning_say(const mltfr_conditioning_report *report);
+
+/** Free what the report owns.  @local */
+void mltfr_conditioning_clear(mltfr_conditioning_report *report);
+
+/** Condition the tables of a golden file and write each data set of its `expect` groups at its
+ *  own path of a new file.  @collective{comm}
+ *  @return MLTFR_E_DATA if the file is no golden file of conditioning */
+mltfr_status mltfr_replay_conditioning(mltfr_comm *comm, const char *in, const char *out);
+
+#endif

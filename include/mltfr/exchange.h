@@ -1,0 +1,39 @@
+/** @file mltfr/exchange.h
+ *  All-to-all exchange of rows: a plan says how many rows go to each rank, then any kind of row
+ *  travels by it, there and back.  Layer: comm (mpi/). */
+#ifndef MLTFR_EXCHANGE_H
+#define MLTFR_EXCHANGE_H
+
+#include <mltfr/comm.h>
+
+typedef struct mltfr_exchange mltfr_exchange;
+
+/** Plan: this rank sends counts[p] rows to rank p; the rows lie in the order of the ranks.
+ *  @collective{comm}
+ *  @param comm    kept: must outlive the plan
+ *  @param counts  [size], borrowed for the call
+ *  @param out     owned by the caller */
+mltfr_status mltfr_exchange_create(mltfr_comm *comm, const int64_t counts[], mltfr_exchange **out);
+
+/** The same where the ranks know already what comes: from[p] rows from rank p.  @local */
+mltfr_status mltfr_exchange_create_known(mltfr_comm *comm, const int64_t counts[],
+                                         const int64_t from[], mltfr_exchange **out);
+
+/** Rows received in all, and from each rank ([size]); rows sent in all.  @local */
+int64_t mltfr_exchange_received(const mltfr_exchange *plan);
+const int *mltfr_exchange_from(const mltfr_exchange *plan);
+int64_t mltfr_exchange_sent(const mltfr_exchange *plan);
+
+/** Move rows of `bytes` bytes from their sender to their receiver.  @collective{comm}
+ *  @param send  [sent][bytes], by rank of the receiver
+ *  @param recv  [received][bytes], by rank of the sender */
+void mltfr_exchange_forward(mltfr_exchange *plan, int64_t bytes, const void *send, void *recv);
+
+/** The way back: an answer to each row received.  @collective{comm}
+ *  @param send  [received][bytes]     @param recv  [sent][bytes] */
+void mltfr_exchange_reverse(mltfr_exchange *plan, int64_t bytes, const void *send, void *recv);
+
+/** Free and set to NULL; NULL is allowed.  @local */
+void mltfr_exchange_destroy(mltfr_exchange **plan);
+
+#endif

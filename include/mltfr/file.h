@@ -1,0 +1,88 @@
+/** @file mltfr/file.h
+ *  Collective HDF5 files of global arrays.  Layer: comm (mpi/).
+ *
+ *  An array in a file is the whole, global one; each rank writes or reads consecutive rows of its
+ *  first axis, so a file written by N ranks reads the same on any other number.  A rank without
+ *  rows still takes part.  Missing groups of a name are made on the way. */
+#ifndef MLTFR_FILE_H
+#define MLTFR_FILE_H
+
+#include <mltfr/comm.h>
+
+typedef struct mltfr_file mltfr_file;
+
+typedef enum { MLTFR_F32, MLTFR_F64, MLTFR_I32, MLTFR_I64, MLTFR_U8 } mltfr_dtype;
+
+/** Bytes of one element.  @local */
+int64_t mltfr_dtype_bytes(mltfr_dtype type);
+
+enum { MLTFR_MAX_DIMS = 4 };
+
+/** Type and shape of an array; a scalar has ndim 0, and counts as one row of one element. */
+typedef struct {
+    mltfr_dtype type;
+    int ndim;
+    int64_t dims[MLTFR_MAX_DIMS];
+} mltfr_shape;
+
+/** Elements of one row, and of the whole.  @local */
+int64_t mltfr_shape_row(const mltfr_shape *shape);
+int64_t mltfr_shape_count(const mltfr_shape *shape);
+
+/** Make a new file (an old one is replaced), open one for reading, or open one to add to it.
+ *  @collective{comm}
+ *  @param comm  kept: must outlive the file
+ *  @return MLTFR_E_IO with the name of the file; the same on every rank */
+mltfr_status mltfr_file_create(mltfr_comm *comm, const char *path, mltfr_file **out);
+mltfr_status mltfr_file_open(mltfr_comm *comm, const char *path, mltfr_file **out);
+mltfr_status mltfr_file_append(mltfr_comm *comm, const char *path, mltfr_file **out);
+
+/** Close a file that was written, with what may go wrong on the way.  @collective{file} */
+mltfr_status mltfr_file_close(mltfr_file **file);
+
+/** Close after reading or a failure; sets *file to NULL, which is allowed.  @collective{file} */
+void mltfr_file_destroy(mltfr_file **file);
+
+/** The path the file was opened by.  @local */
+const char *mltfr_file_path(const mltfr_file *file);
+
+/** Write a new global array; this rank holds rows [first, first + rows) of axis 0.
+ *  @collective{file}
+ *  @param name  path in the file, e.g. "params/item.weight" */
+mltfr_status mltfr_file_write(mltfr_file *file, const char *name, const mltfr_shape *shape,
+                              int64_t first, int64_t rows, const void *mine);
+
+/** Read rows [first, first + rows) as `type`; a number is converted as HDF5 does.
+ *  @collective{file} */
+mltfr_status mltfr_file_read(mltfr_file *file, const char *name, mltfr_dtype type, int64_t first,
+                             int64_t rows, void *mine);
+
+/** Is there such a group or array?  @local */
+bool mltfr_file_has(mltfr_file *file, const char *name);
+
+/** Shape of an array; MLTFR_E_DATA where there is none.  @local */
+mltfr_status mltfr_file_shape(mltfr_file *file, const char *name, mltfr_shape *out);
+
+/** Call `visit` for each array below a group, by rising name; stops at the first failure.  @local */
+typedef mltfr_status mltfr_file_visitor(void *context, const char *name, const mltfr_shape *shape);
+mltfr_status mltfr_file_visit(mltfr_file *file, mltfr_file_visitor *visit, void *context);
+
+/** Attributes of a group or array ("/" is the file itself).  Setting is @collective{file}, with
+ *  the same value on every rank; getting is @local.  MLTFR_E_DATA where there is none. */
+mltfr_status mltfr_file_set_i64(mltfr_file *file, const char *object, const char *name,
+                                int64_t value);
+mltfr_status mltfr_file_set_f64(mltfr_file *file, const char *object, const char *name,
+                                double value);
+mltfr_status mltfr_file_set_text(mltfr_file *file, const char *object, const char *name,
+                                 const char *value);
+mltfr_status mltfr_file_get_i64(mltfr_file *file, const char *object, const char *name,
+                                int64_t *out);
+mltfr_status mltfr_file_get_f64(mltfr_file *file, const char *object, const char *name,
+                                double *out);
+/** @param out  new string, owned by the caller (MLTFR_FREE) */
+mltfr_status mltfr_file_get_text(mltfr_file *file, const char *object, const char *name,
+                                 char **out);
+/** Does the object have this attribute?  @local */
+bool mltfr_file_has_attr(mltfr_file *file, const char *object, const char *name);
+
+#endif

@@ -1,0 +1,35 @@
+/** @file mltfr/trainer.h
+ *  Train, evaluate, replay: what the verbs of those names do.  Layer: train. */
+#ifndef MLTFR_TRAINER_H
+#define MLTFR_TRAINER_H
+
+#include <mltfr/evaluate.h>
+
+typedef enum { MLTFR_PROGRESS_NONE, MLTFR_PROGRESS_LINES, MLTFR_PROGRESS_BAR } mltfr_progress_form;
+
+typedef struct {
+    const char *resume; /**< "auto", "no" or a checkpoint */
+    const char *config; /**< the resolved configuration as text: goes into checkpoints */
+    mltfr_progress_form progress;
+} mltfr_train_options;
+
+/** Train by the settings into settings->run_dir, which exists; prints the test line last.
+ *  Token spaces: settings->tokens_path, or those inside an HDF5 data file.
+ *  @collective{comm}
+ *  @return MLTFR_STOPPED where run.stop_after ended it with a checkpoint; the same on every rank */
+mltfr_status mltfr_train(mltfr_comm *comm, const mltfr_settings *settings,
+                         const mltfr_train_options *options);
+
+/** Rank the cases of a split with the parameters of a checkpoint.  @collective{comm} */
+mltfr_status mltfr_evaluate(mltfr_comm *comm, const mltfr_settings *settings,
+                            const char *checkpoint, mltfr_split split, mltfr_metrics *out);
+
+/** Path of the best checkpoint of a finished run, else of its newest one.  @collective{comm}
+ *  @return MLTFR_E_DATA where there is none */
+mltfr_status mltfr_run_checkpoint(mltfr_comm *comm, const char *run_dir, char *path, size_t bytes);
+
+/** One step, or the conditioning, of a golden file: writes what its `expect` groups ask for.
+ *  @collective{comm} */
+mltfr_status mltfr_replay(mltfr_comm *comm, const char *in, const char *out);
+
+#endif

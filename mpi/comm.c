@@ -1,0 +1,251 @@
+#include "comm_impl.h"
+
+#include <mltfr/mem.h>
+
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static int world_rank = -1;
+double mltfr_mpi_seconds;
+
+mltfr_status mltfr_comm_start(int *argc, char ***argv, mltfr_comm **out)
+{
+    mltfr_comm *c = NULL;
+
+    *out = NULL;
+    if (MPI_Init(argc, argv) != MPI_SUCCESS)
+        mltfr_panic("MPI cannot be started");
+    MLTFR_MPI(MPI_Comm_rank(MPI_COMM_WORLD, &world_rank));
+    if (mltfr_alloc(&c, 1, sizeof *c) != MLTFR_OK)
+        mltfr_panic("%s", mltfr_error_text);
+    MLTFR_MPI(MPI_Comm_dup(MPI_COMM_WORLD, &c->mpi));
+    MLTFR_MPI(MPI_Comm_rank(c->mpi, &c->rank));
+    MLTFR_MPI(MPI_Comm_size(c->mpi, &c->size));
+    *out = c;
+    return MLTFR_OK;
+}
+
+void mltfr_comm_finish(mltfr_comm **comm)
+{
+    if (*comm == NULL)
+        return;
+    mltfr_comm_destroy(comm);
+    MPI_Finalize();
+}
+
+mltfr_status mltfr_comm_group(mltfr_comm *comm, int first, int last, mltfr_comm **out)
+{
+    bool member = comm->rank >= first && comm->rank <= last;
+    mltfr_status st = MLTFR_OK;
+    mltfr_comm *c = NULL;
+    MPI_Comm mpi;
+
+    *out = NULL;
+    MLTFR_AGREE(comm, member ? MLTFR_NEW(c, 1) : MLTFR_OK);
+    MLTFR_MPI(MPI_Comm_split(comm->mpi, member ? 0 : MPI_UNDEFINED, comm->rank, &mpi));
+    if (member) {
+        c->mpi = mpi;
+        c->rank = comm->rank - first;
+        c->size = last - first + 1;
+    }
+    *out = c;
+    c = NULL;
+done:
+    MLTFR_FREE(c);
+    return st;
+}
+
+void mltfr_comm_destroy(mltfr_comm **group)
+{
+    if (*group == NULL)
+        return;
+    MLTFR_MPI(MPI_Comm_free(&(*group)->mpi));
+    MLTFR_FREE(*group);
+}
+
+_Noreturn void mltfr_panic(const char *format, ...)
+{
+    va_list ap;
+
+    va_start(ap, format);
+    fprintf(stderr, "mltfr_dist: error: rank %d: ", world_rank);
+    vfprintf(stderr, format, ap);
+    fputc('\n', stderr);
+    va_end(ap);
+    fflush(stderr);
+    if (world_rank >= 0)
+        MPI_Abort(MPI_COMM_WORLD, mltfr_status_exit(MLTFR_E_INTERNAL));
+    exit(mltfr_status_exit(MLTFR_E_INTERNAL));
+}
+
+double mltfr_comm_seconds(void)
+{
+    return mltfr_mpi_seconds;
+}
+
+int mltfr_comm_rank(const mltfr_comm *comm)
+{
+    return comm->rank;
+}
+
+int mltfr_comm_size(const mltfr_comm *comm)
+{
+    return comm->size;
+}
+
+int mltfr_count_to_int(int64_t count)
+{
+    if (count < 0 || count > INT_MAX)
+        mltfr_panic("a message of %lld elements is more than MPI takes", (long long)count);
+    return (int)count;
+}
+
+mltfr_status mltfr_comm_agree(mltfr_comm *comm, mltfr_status mine)
+{
+    struct {
+        int status, rank;
+    } in = {(int)mine, comm->rank}, worst;
+
+    MLTFR_MPI(MPI_Allreduce(&in, &worst, 1, MPI_2INT, MPI_MAXLOC, comm->mpi));
+    if (worst.status != MLTFR_OK)
+        MLTFR_MPI(
+            MPI_Bcast(mltfr_error_text, MLTFR_ERROR_BYTES, MPI_BYTE, worst.rank, comm->mpi));
+    return (mltfr_status)worst.status;
+}
+
+void mltfr_comm_barrier(mltfr_comm *comm)
+{
+    MLTFR_MPI(MPI_Barrier(comm->mpi));
+}
+
+void mltfr_comm_bcast(mltfr_comm *comm, void *data, int64_t bytes, int root)
+{
+    const int64_t most = 1 << 30;
+
+    for (int64_t at = 0; at < bytes; at += most) {
+        int64_t n = bytes - at < most ? bytes - at : most;
+        MLTFR_MPI(MPI_Bcast((char *)data + at, (int)n, MPI_BYTE, root, comm->mpi));
+    }
+}
+
+void mltfr_comm_sum_i64(mltfr_comm *comm, int64_t *x, int64_t n)
+{
+    MLTFR_MPI(MPI_Allreduce(MPI_IN_PLACE, x, mltfr_count_to_int(n), MPI_INT64_T, MPI_SUM,
+                            comm->mpi));
+}
+
+void mltfr_comm_max_i64(mltfr_comm *comm, int64_t *x, int64_t n)
+{
+    MLTFR_MPI(MPI_Allreduce(MPI_IN_PLACE, x, mltfr_count_to_int(n), MPI_INT64_T, MPI_MAX,
+                            comm->mpi));
+}
+
+void mltfr_comm_max_f64(mltfr_comm *comm, double *x, int64_t n)
+{
+    MLTFR_MPI(
+        MPI_Allreduce(MPI_IN_PLACE, x, mltfr_count_to_int(n), MPI_DOUBLE, MPI_MAX, comm->mpi));
+}
+
+void mltfr_comm_max_f32(mltfr_comm *comm, float *x, int64_t n)
+{
+    MLTFR_MPI(
+        MPI_Allreduce(MPI_IN_PLACE, x, mltfr_count_to_int(n), MPI_FLOAT, MPI_MAX, comm->mpi));
+}
+
+void mltfr_comm_allgather(mltfr_comm *comm, const void *mine, int64_t bytes, void *all)
+{
+    int n = mltfr_count_to_int(bytes);
+
+    MLTFR_MPI(MPI_Allgather(mine, n, MPI_BYTE, all, n, MPI_BYTE, comm->mpi));
+}
+
+/* MPI counts and displacements of byte ranges in rank order. */
+static void layout(const mltfr_comm *comm, const int64_t bytes[], int counts[], int at[])
+{
+    int64_t sum = 0;
+
+    for (int p = 0; p < comm->size; p++) {
+        counts[p] = mltfr_count_to_int(bytes[p]);
+        at[p] = mltfr_count_to_int(sum);
+        sum += bytes[p];
+    }
+}
+
+void mltfr_comm_allgatherv(mltfr_comm *comm, const void *mine, const int64_t bytes[], void *all)
+{
+    int counts[comm->size], at[comm->size];
+
+    layout(comm, bytes, counts, at);
+    MLTFR_MPI(MPI_Allgatherv(mine, counts[comm->rank], MPI_BYTE, all, counts, at, MPI_BYTE,
+                             comm->mpi));
+}
+
+void mltfr_comm_gatherv(mltfr_comm *comm, const void *mine, const int64_t bytes[], void *all,
+                        int root)
+{
+    int counts[comm->size], at[comm->size];
+
+    layout(comm, bytes, counts, at);
+    MLTFR_MPI(MPI_Gatherv(mine, counts[comm->rank], MPI_BYTE, all, counts, at, MPI_BYTE, root,
+                          comm->mpi));
+}
+
+/* ---- a gather in the background ------------------------------------------------------------ */
+
+struct mltfr_gather {
+    mltfr_comm *comm;
+    MPI_Request request;
+    int *counts, *at; /* [size] each: MPI reads them until the end */
+};
+
+mltfr_status mltfr_gather_create(mltfr_comm *comm, mltfr_gather **out)
+{
+    mltfr_status st = MLTFR_OK;
+    mltfr_gather *g = NULL;
+
+    *out = NULL;
+    MLTFR_TRY(MLTFR_NEW(g, 1));
+    g->comm = comm;
+    g->request = MPI_REQUEST_NULL;
+    MLTFR_TRY(MLTFR_NEW(g->counts, comm->size));
+    MLTFR_TRY(MLTFR_NEW(g->at, comm->size));
+    *out = g;
+    g = NULL;
+done:
+    mltfr_gather_destroy(&g);
+    return st;
+}
+
+void mltfr_gather_begin(mltfr_gather *gather, const void *mine, const int64_t bytes[], void *all)
+{
+    mltfr_comm *comm = gather->comm;
+
+    layout(comm, bytes, gather->counts, gather->at);
+    MLTFR_MPI(MPI_Iallgatherv(mine, gather->counts[comm->rank], MPI_BYTE, all, gather->counts,
+                              gather->at, MPI_BYTE, comm->mpi, &gather->request));
+}
+
+void mltfr_gather_poll(mltfr_gather *gather)
+{
+    int done;
+
+    if (gather->request != MPI_REQUEST_NULL)
+        MLTFR_MPI(MPI_Test(&gather->request, &done, MPI_STATUS_IGNORE));
+}
+
+void mltfr_gather_end(mltfr_gather *gather)
+{
+    /* NOLINTNEXTLINE(clang-analyzer-optin.mpi.MPI-Checker): mltfr_gather_begin made the request */
+    MLTFR_MPI(MPI_Wait(&gather->request, MPI_STATUS_IGNORE));
+}
+
+void mltfr_gather_destroy(mltfr_gather **gather)
+{
+    if (*gather == NULL)
+        return;
+    MLTFR_FREE((*gather)->counts);
+    MLTFR_FREE((*gather)->at);
+    MLTFR_FREE(*gather);
+}

@@ -1,0 +1,111 @@
+/* Shared inside the app layer: what the command line asks for, and the table of verbs. */
+#ifndef MLTFR_APP_IMPL_H
+#define MLTFR_APP_IMPL_H
+
+#include <mltfr/comm.h>
+#include <mltfr/config.h>
+
+#include <stddef.h>
+#include <stdio.h>
+
+enum { APP_MOST_OPTIONS = 16, APP_MOST_OPERANDS = 2 };
+
+struct app_verb;
+
+/* A command line.  Texts are borrowed from argv. */
+typedef struct {
+    const struct app_verb *verb;
+    const char *operands[APP_MOST_OPERANDS]; /* NULL where not given */
+    const char *config;                      /* --config FILE */
+    const char **sets;                       /* [set_count], owned */
+    int set_count;
+    bool quiet, help, version;
+    const char *progress; /* auto, bar, lines or none */
+    const char *resume;   /* auto, no or a file */
+    const char *checkpoint, *split, *out, *man;
+    bool synthetic, verify;
+} app_request;
+
+typedef struct {
+    const char *name, *argument; /* argument NULL: a flag */
+    const char *help;
+    size_t offset; /* in app_request: bool of a flag, const char * of an argument; --set: sets */
+    const char *words; /* "a|b": what the argument may be; NULL: anything */
+} app_option;
+
+/* Where the configuration comes from without --config. */
+typedef enum { APP_CONFIG_DEFAULTS, APP_CONFIG_MLTFR_YAML } app_config_source;
+
+typedef mltfr_status app_run(mltfr_comm *comm, const app_request *request, mltfr_config *config);
+
+typedef struct app_verb {
+    const char *name, *synopsis, *summary, *details;
+    int least_operands, most_operands;
+    app_config_source source;
+    const char *sections; /* of the configuration, shown by --help: "data tokens", "*" or "" */
+    app_option options[APP_MOST_OPTIONS]; /* besides app_common_options; a NULL name ends them */
+    app_run *run;                         /* @collective{comm} */
+} app_verb;
+
+/* Tables, each ended by a NULL name. */
+extern const app_verb app_verbs[];
+extern const app_option app_common_options[];
+extern const char app_default_config[]; /* "mltfr.yaml" */
+
+/* Read the command line; MLTFR_E_USAGE with one line.  Free with app_request_destroy. */
+mltfr_status app_request_read(int argc, char *argv[], app_request *out);
+void app_request_destroy(app_request *request);
+
+/* The configuration of a request: its file, then each --set.  @collective{comm} */
+mltfr_status app_configure(mltfr_comm *comm, const app_request *request, mltfr_config *config);
+
+/* Read a text file on rank 0 and give it to all.  @collective{comm}
+ * `missing` is the status for a file that cannot be read. */
+mltfr_status app_load(mltfr_comm *comm, const char *path, mltfr_status missing, char **out);
+
+/* Files as rank 0 sees them; the same answer on every rank.  @collective{comm}, each of them.
+ * app_require: MLTFR_E_IO naming the key and the file, where there is none.
+ * app_holds: is it an HDF5 file of ours with this group, "interactions" or "spaces"? */
+bool app_exists(mltfr_comm *comm, const char *path);
+bool app_is_hdf5(mltfr_comm *comm, const char *path);
+mltfr_status app_require(mltfr_comm *comm, const char *key, const char *path);
+mltfr_status app_holds(mltfr_comm *comm, const char *path, const char *group, bool *out);
+mltfr_status app_make_directory(mltfr_comm *comm, const char *path);
+
+/* Write the text to a file as a whole: beside it first, then under its name. @collective{comm} */
+mltfr_status app_write(mltfr_comm *comm, const char *path, const mltfr_text *text);
+
+/* Rename, replacing what was there; both are in one directory.  @collective{comm} */
+mltfr_status app_rename(mltfr_comm *comm, const char *from, const char *to);
+
+/* "path.part": what a file is called until it is whole.  As below. */
+mltfr_status app_part(const char *path, char **out);
+
+/* "directory/name"; owned by the caller (MLTFR_FREE).  @local */
+mltfr_status app_join(const char *directory, const char *name, char **out);
+
+/* Is a user's terminal at stdout?  False under a launcher, which hides it.  @local */
+bool app_on_terminal(void);
+
+/* Condition tokens.tables into a file and print the report.  @collective{comm} */
+mltfr_status app_condition(mltfr_comm *comm, const mltfr_settings *settings, const char *out);
+
+/* Whether spaces.h5 of the run directory is made anew, made unless it is there, or must exist. */
+typedef enum { APP_SPACES_MAKE, APP_SPACES_REUSE, APP_SPACES_NEED } app_spaces_use;
+
+/* Point tokens.path at the token spaces of the configuration, where there are experts; data.path
+ * is an existing file.  @collective{comm} */
+mltfr_status app_find_spaces(mltfr_comm *comm, mltfr_config *config, app_spaces_use use);
+
+/* Texts for --help, VERB --help, --version and --man; on failure to print, MLTFR_E_IO. */
+mltfr_status app_help(const app_verb *verb);
+mltfr_status app_version(void);
+mltfr_status app_man(const char *page);
+mltfr_status app_print(mltfr_text *text); /* to stdout; empties it */
+
+/* Is a word in the list "a b c" (or "a|b|c")?  "*" holds every word. */
+bool app_word_in(const char *list, const char *word);
+
+app_run app_train, app_tokens, app_data, app_evaluate, app_inspect, app_replay;
+
+#endif

@@ -1,0 +1,135 @@
+/* From the command line to the exit status.  Help and versions are printed before MPI starts, and
+ * there the launcher's environment tells which process may print. */
+#include <mltfr/app.h>
+#include <mltfr/log.h>
+#include <mltfr/versions.h>
+
+#include "app_impl.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* What a launcher says this process's rank is; NULL without a launcher. */
+static const char *launched_as(void)
+{
+    static const char *const names[] = {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK",
+                                        "SLURM_PROCID"};
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (getenv(names[i]) != NULL)
+            return getenv(names[i]);
+    return NULL;
+}
+
+static int launcher_rank(void)
+{
+    return launched_as() != NULL ? atoi(launched_as()) : 0;
+}
+
+bool app_on_terminal(void)
+{
+    return launched_as() == NULL && isatty(STDOUT_FILENO);
+}
+
+/* Report a failure, in one line whatever the names in it hold. */
+static int finish(mltfr_status st)
+{
+    for (char *c = mltfr_error_text; *c != '\0'; c++)
+        if (iscntrl((unsigned char)*c))
+            *c = '?';
+    if (st != MLTFR_OK && st != MLTFR_STOPPED)
+        mltfr_complain("%s", mltfr_error_text);
+    return mltfr_status_exit(st);
+}
+
+/* @local: the same text and the same assignments on every rank. */
+static mltfr_status configure(const app_request *request, const char *path, const char *yaml,
+                              mltfr_config *config)
+{
+    mltfr_status st = MLTFR_OK;
+
+    if (yaml != NULL)
+        MLTFR_TRY(mltfr_config_read(config, path, yaml));
+    for (int i = 0; i < request->set_count; i++)
+        MLTFR_TRY(mltfr_config_set(config, request->sets[i]));
+    MLTFR_TRY(mltfr_config_check(config));
+done:
+    return st;
+}
+
+mltfr_status app_configure(mltfr_comm *comm, const app_request *request, mltfr_config *config)
+{
+    mltfr_status st = MLTFR_OK;
+    const char *path = request->config;
+    char *yaml = NULL;
+
+    if (path == NULL && request->verb->source == APP_CONFIG_MLTFR_YAML &&
+        app_exists(comm, app_default_config))
+        path = app_default_config;
+    if (path != NULL)
+        MLTFR_TRY(app_load(comm, path, MLTFR_E_USAGE, &yaml));
+    MLTFR_AGREE(comm, configure(request, path, yaml, config));
+done:
+    MLTFR_FREE(yaml);
+    return st;
+}
+
+static mltfr_status run_verb(mltfr_comm *comm, const app_request *request)
+{
+    mltfr_status st;
+    mltfr_config *config = NULL;
+
+    MLTFR_AGREE(comm, mltfr_config_create(&config));
+    MLTFR_TRY(app_configure(comm, request, config));
+    MLTFR_TRY(request->verb->run(comm, request, config));
+done:
+    mltfr_config_destroy(&config);
+    return st;
+}
+
+/* --help, --version, --man: printed by the first process alone. */
+static mltfr_status inform(const app_request *request)
+{
+    if (launcher_rank() != 0)
+        return MLTFR_OK;
+    if (request->man != NULL)
+        return app_man(request->man);
+    return request->version ? app_version() : app_help(request->verb);
+}
+
+/* With MPI.  A usage error under a launcher comes here too: a rank that ended early would take
+ * rank 0 down before its line is out. */
+static int run(int argc, char *argv[], const app_request *request, mltfr_status st)
+{
+    mltfr_comm *comm = NULL;
+    int status;
+
+    mltfr_comm_start(&argc, &argv, &comm);
+    mltfr_log_setup(mltfr_comm_rank(comm), request->quiet);
+    st = mltfr_comm_agree(comm, st);
+    status = finish(st == MLTFR_OK ? run_verb(comm, request) : st);
+    mltfr_log_open(NULL);
+    mltfr_comm_barrier(comm);
+    mltfr_comm_finish(&comm);
+    return status;
+}
+
+int mltfr_app_run(int argc, char *argv[])
+{
+    app_request request;
+    int status;
+
+    mltfr_log_setup(launcher_rank(), false);
+    mltfr_blas_setup();
+    mltfr_status st = app_request_read(argc, argv, &request);
+
+    if (st == MLTFR_OK && (request.help || request.version || request.man != NULL))
+        status = finish(inform(&request));
+    else if (st != MLTFR_OK && launched_as() == NULL)
+        status = finish(st);
+    else
+        status = run(argc, argv, &request, st);
+    app_request_destroy(&request);
+    return status;
+}

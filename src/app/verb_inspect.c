@@ -1,0 +1,162 @@
+/* inspect: what a file holds. */
+#include <mltfr/interactions.h>
+#include <mltfr/log.h>
+#include <mltfr/spaces.h>
+#include <mltfr/table.h>
+
+#include "app_impl.h"
+
+static mltfr_status say_array(void *context, const char *name, const mltfr_shape *shape)
+{
+    static const char *const types[] = {[MLTFR_F32] = "float32",
+                                        [MLTFR_F64] = "float64",
+                                        [MLTFR_I32] = "int32",
+                                        [MLTFR_I64] = "int64",
+                                        [MLTFR_U8] = "uint8"};
+    int64_t *arrays = context;
+    mltfr_text line = {0};
+    char *all = NULL;
+
+    ++*arrays;
+    mltfr_text_add(&line, "  %-40s %s", name, types[shape->type]);
+    for (int i = 0; i < shape->ndim; i++)
+        mltfr_text_add(&line, "%s%lld", i == 0 ? " " : " x ", (long long)shape->dims[i]);
+    mltfr_status st = mltfr_text_take(&line, &all);
+
+    if (st == MLTFR_OK)
+        mltfr_say("%s", all);
+    MLTFR_FREE(all);
+    return st;
+}
+
+/* What a checkpoint or a golden file says of itself.  @local */
+static mltfr_status say_format(mltfr_file *file)
+{
+    static const char *const names[] = {"format", "kind", "program"};
+    mltfr_status st = MLTFR_OK;
+    char *value = NULL;
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (!mltfr_file_has_attr(file, "/", names[i]))
+            continue;
+        MLTFR_TRY(mltfr_file_get_text(file, "/", names[i], &value));
+        mltfr_say("%s: %s", names[i], value);
+        MLTFR_FREE(value);
+    }
+done:
+    return st;
+}
+
+static mltfr_status say_arrays(mltfr_comm *comm, const char *path)
+{
+    mltfr_status st;
+    mltfr_file *file = NULL;
+    int64_t arrays = 0;
+
+    MLTFR_TRY(mltfr_file_open(comm, path, &file));
+    MLTFR_AGREE(comm, say_format(file));
+    MLTFR_AGREE(comm, mltfr_file_visit(file, say_array, &arrays));
+    mltfr_say("arrays: %lld", (long long)arrays);
+done:
+    mltfr_file_destroy(&file);
+    return st;
+}
+
+static mltfr_status say_interactions(mltfr_comm *comm, const mltfr_config *config)
+{
+    mltfr_interactions *data = NULL;
+    char summary[512];
+    mltfr_status st = mltfr_interactions_read(comm, mltfr_config_settings(config), &data);
+
+    if (st != MLTFR_OK)
+        return st;
+    mltfr_interactions_summary(data, summary, sizeof summary);
+    mltfr_say("interactions: %s", summary);
+    mltfr_interactions_destroy(&data);
+    return MLTFR_OK;
+}
+
+static mltfr_status say_spaces(mltfr_comm *comm, const char *path, bool verify)
+{
+    mltfr_spaces *spaces = NULL;
+    mltfr_status st;
+
+    MLTFR_TRY(mltfr_spaces_open(comm, path, &spaces));
+    mltfr_say("token spaces: %lld of %lld shared and %lld specific dimensions, digest %016llx",
+              (long long)spaces->K, (long long)spaces->r_c, (long long)spaces->r_s,
+              (unsigned long long)spaces->digest);
+    for (int64_t k = 0; k < spaces->K; k++)
+        mltfr_say("  %s: %lld tokens", spaces->names[k], (long long)spaces->rows[k]);
+    mltfr_say("  consensus: %lld anchors", (long long)spaces->rows[spaces->K]);
+    if (verify)
+        MLTFR_TRY(mltfr_spaces_verify(spaces));
+    if (verify)
+        mltfr_say("  verified: the content has this digest");
+done:
+    mltfr_spaces_close(&spaces);
+    return st;
+}
+
+static mltfr_status inspect_hdf5(mltfr_comm *comm, const char *path, bool verify,
+                                 const mltfr_config *config)
+{
+    mltfr_status st;
+    bool interactions, spaces;
+
+    mltfr_say("%s: HDF5", path);
+    MLTFR_TRY(app_holds(comm, path, "interactions", &interactions));
+    MLTFR_TRY(app_holds(comm, path, "spaces", &spaces));
+    if (interactions)
+        MLTFR_TRY(say_interactions(comm, config));
+    if (spaces)
+        MLTFR_TRY(say_spaces(comm, path, verify));
+    MLTFR_TRY(say_arrays(comm, path));
+done:
+    return st;
+}
+
+/* All stored values of a table, read once: NaN and infinite ones are found, and the hash. */
+static mltfr_status verify_table(const char *path)
+{
+    enum { BLOCK = 1024 };
+    mltfr_status st;
+    mltfr_table *table = NULL;
+    float *rows = NULL;
+
+    MLTFR_TRY(mltfr_table_open(path, NULL, &table));
+    int64_t total = mltfr_table_rows(table);
+
+    MLTFR_TRY(MLTFR_NEW(rows, BLOCK * mltfr_table_width(table)));
+    for (int64_t first = 0; first < total; first += BLOCK)
+        MLTFR_TRY(
+            mltfr_table_read(table, first, first + BLOCK < total ? BLOCK : total - first, rows));
+    mltfr_say("verified: %lld rows are finite, digest %016llx", (long long)total,
+              (unsigned long long)mltfr_table_digest(table));
+done:
+    MLTFR_FREE(rows);
+    mltfr_table_close(&table);
+    return st;
+}
+
+static mltfr_status inspect_table(const char *path, bool verify)
+{
+    mltfr_status st = mltfr_table_describe(path);
+
+    return st == MLTFR_OK && verify ? verify_table(path) : st;
+}
+
+mltfr_status app_inspect(mltfr_comm *comm, const app_request *request, mltfr_config *config)
+{
+    mltfr_status st;
+    const char *path = request->operands[0];
+
+    MLTFR_TRY(app_require(comm, "inspect", path));
+    MLTFR_AGREE(comm, mltfr_config_put(config, "data.path", path));
+    if (app_is_hdf5(comm, path))
+        MLTFR_TRY(inspect_hdf5(comm, path, request->verify, config));
+    else /* a table is one process's to read */
+        MLTFR_AGREE(comm,
+                    mltfr_comm_rank(comm) == 0 ? inspect_table(path, request->verify) : MLTFR_OK);
+done:
+    return st;
+}

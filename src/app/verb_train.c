@@ -1,0 +1,81 @@
+/* train: settle data and token spaces, then leave the rest to the trainer. */
+#include <mltfr/log.h>
+#include <mltfr/synthetic.h>
+#include <mltfr/trainer.h>
+
+#include "app_impl.h"
+
+#include <string.h>
+
+/* The planted example stands in for data, in the run directory. */
+static mltfr_status use_synthetic(mltfr_comm *comm, mltfr_config *config)
+{
+    mltfr_status st;
+    char *path = NULL;
+    mltfr_synthetic_spec spec = mltfr_synthetic_defaults();
+
+    MLTFR_AGREE(comm, app_join(mltfr_config_settings(config)->run_dir, "synthetic.h5", &path));
+    mltfr_note("data.path is not set: this run trains the built-in synthetic example (%s)", path);
+    if (!app_exists(comm, path))
+        MLTFR_TRY(mltfr_synthetic_write(comm, path, &spec));
+    MLTFR_AGREE(comm, mltfr_config_put(config, "data.path", path));
+done:
+    MLTFR_FREE(path);
+    return st;
+}
+
+/* A bar only where somebody watches: under a launcher isatty says nothing of the user's end. */
+static mltfr_progress_form progress_of(const char *word)
+{
+    if (strcmp(word, "none") == 0)
+        return MLTFR_PROGRESS_NONE;
+    if (strcmp(word, "bar") == 0)
+        return MLTFR_PROGRESS_BAR;
+    return strcmp(word, "auto") == 0 && app_on_terminal() ? MLTFR_PROGRESS_BAR
+                                                          : MLTFR_PROGRESS_LINES;
+}
+
+/* The log and config.yaml of the run directory.
+ * @param out  the configuration as text, owned by the caller */
+static mltfr_status record(mltfr_comm *comm, const mltfr_settings *settings, char **out)
+{
+    mltfr_status st;
+    mltfr_text text = {0};
+    char *log = NULL, *path = NULL;
+
+    MLTFR_AGREE(comm, app_join(settings->run_dir, "log.txt", &log));
+    MLTFR_AGREE(comm, app_join(settings->run_dir, "config.yaml", &path));
+    MLTFR_AGREE(comm, mltfr_log_open(log) ? MLTFR_OK
+                                          : mltfr_fail(MLTFR_E_IO, "%s cannot be written", log));
+    MLTFR_AGREE(comm, mltfr_config_text(settings, out));
+    mltfr_text_add(&text, "%s", *out);
+    MLTFR_TRY(app_write(comm, path, &text));
+done:
+    mltfr_text_destroy(&text);
+    MLTFR_FREE(log);
+    MLTFR_FREE(path);
+    return st;
+}
+
+mltfr_status app_train(mltfr_comm *comm, const app_request *request, mltfr_config *config)
+{
+    const mltfr_settings *settings = mltfr_config_settings(config);
+    bool fresh = strcmp(request->resume, "no") == 0;
+    mltfr_train_options options = {.resume = request->resume,
+                                   .progress = progress_of(request->progress)};
+    char *text = NULL;
+    mltfr_status st = MLTFR_OK;
+
+    if (settings->data_path[0] != '\0')
+        MLTFR_TRY(app_require(comm, "data.path", settings->data_path));
+    MLTFR_TRY(app_make_directory(comm, settings->run_dir));
+    if (settings->data_path[0] == '\0')
+        MLTFR_TRY(use_synthetic(comm, config));
+    MLTFR_TRY(record(comm, settings, &text)); /* before tokens.path is filled in */
+    MLTFR_TRY(app_find_spaces(comm, config, fresh ? APP_SPACES_MAKE : APP_SPACES_REUSE));
+    options.config = text;
+    MLTFR_TRY(mltfr_train(comm, settings, &options));
+done:
+    MLTFR_FREE(text);
+    return st;
+}

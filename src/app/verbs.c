@@ -1,0 +1,106 @@
+/* The verbs and their options: one table behind the command line, --help and the manual page. */
+#include "app_impl.h"
+
+const char app_default_config[] = "mltfr.yaml";
+
+#define FLAG(word, field, text)                                                                    \
+    {                                                                                              \
+        .name = word, .help = text, .offset = offsetof(app_request, field)                         \
+    }
+#define ARGUMENT(word, what, field, text)                                                          \
+    {                                                                                              \
+        .name = word, .argument = what, .help = text, .offset = offsetof(app_request, field)       \
+    }
+#define CHOSEN(word, list, field, text)                                                            \
+    {                                                                                              \
+        .name = word, .argument = list, .help = text, .offset = offsetof(app_request, field),      \
+        .words = list                                                                              \
+    }
+
+const app_option app_common_options[] = {
+    ARGUMENT("config", "FILE", config, "read the configuration from this YAML file"),
+    ARGUMENT("set", "KEY=VALUE", sets,
+             "set section.key to a YAML value; may be repeated, the last wins"),
+    FLAG("quiet", quiet, "print results, warnings and errors only"),
+    CHOSEN("progress", "auto|bar|lines|none", progress,
+           "a bar, lines at intervals, or nothing; auto: a bar on a terminal without a launcher"),
+    FLAG("help", help, "print this help"),
+    FLAG("version", version, "print the versions of the program and its libraries"),
+    {.name = NULL},
+};
+
+#define CHECKPOINT                                                                                 \
+    ARGUMENT("checkpoint", "FILE", checkpoint,                                                     \
+             "read this checkpoint; without it the best of run.dir")
+
+const app_verb app_verbs[] = {
+    {
+        .name = "train",
+        .synopsis = "",
+        .summary = "train a recommender (the default verb)",
+        .details = "Without --config the file mltfr.yaml is read; without that file the built-in "
+                   "synthetic example is trained.",
+        .source = APP_CONFIG_MLTFR_YAML,
+        .sections = "*",
+        .options = {ARGUMENT("resume", "auto|no|FILE", resume,
+                             "auto: from the newest whole checkpoint of run.dir, if there is one")},
+        .run = app_train,
+    },
+    {
+        .name = "tokens",
+        .synopsis = "",
+        .summary = "condition LLM token tables into a token-space file",
+        .details =
+            "The tables are those of tokens.tables: GGUF, safetensors or .npy files. Without "
+            "--config the file mltfr.yaml is read, if there is one.",
+        .source = APP_CONFIG_MLTFR_YAML,
+        .sections = "tokens",
+        .options = {ARGUMENT("out", "FILE", out, "write the token spaces to this HDF5 file")},
+        .run = app_tokens,
+    },
+    {
+        .name = "data",
+        .synopsis = "[IN]",
+        .summary = "convert interactions to HDF5 and print their statistics",
+        .details = "IN stands for data.path. Without --out only the statistics are printed.",
+        .most_operands = 1,
+        .sections = "data",
+        .options = {ARGUMENT("out", "FILE", out, "write the interactions to this HDF5 file"),
+                    FLAG("synthetic", synthetic,
+                         "make the planted example, with its token spaces, instead of reading IN")},
+        .run = app_data,
+    },
+    {
+        .name = "evaluate",
+        .synopsis = "",
+        .summary = "rank the validation or test split from a checkpoint",
+        .details = "The configuration is that of the checkpoint; --config and --set go on top. "
+                   "The metrics are also written as JSON to run.dir.",
+        .sections = "data eval",
+        .options = {CHECKPOINT, CHOSEN("split", "test|valid", split,
+                                       "the split that is ranked; test if not given")},
+        .run = app_evaluate,
+    },
+    {
+        .name = "inspect",
+        .synopsis = "FILE",
+        .summary = "say what a model, data, token-space or checkpoint file holds",
+        .details = "",
+        .least_operands = 1,
+        .most_operands = 1,
+        .sections = "",
+        .options = {FLAG("verify", verify, "check every checksum")},
+        .run = app_inspect,
+    },
+    {
+        .name = "replay",
+        .synopsis = "IN.h5 OUT.h5",
+        .summary = "compute the step, or the conditioning, of a golden file",
+        .details = "",
+        .least_operands = 2,
+        .most_operands = 2,
+        .sections = "",
+        .run = app_replay,
+    },
+    {.name = NULL},
+};

@@ -1,0 +1,95 @@
+#include <mltfr/log.h>
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <time.h>
+
+static struct {
+    bool silent, quiet;
+    FILE *file;
+} log_state;
+
+void mltfr_log_setup(int rank, bool quiet)
+{
+    log_state.silent = rank != 0;
+    log_state.quiet = quiet;
+}
+
+bool mltfr_log_open(const char *path)
+{
+    if (log_state.file != NULL)
+        fclose(log_state.file);
+    log_state.file = NULL;
+    if (path == NULL || log_state.silent)
+        return true;
+    log_state.file = fopen(path, "a");
+    return log_state.file != NULL;
+}
+
+static void to_file(const char *prefix, const char *format, va_list ap)
+{
+    char when[32];
+    time_t now = time(NULL);
+    struct tm tm;
+
+    if (log_state.file == NULL)
+        return;
+    strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &tm));
+    fprintf(log_state.file, "%s %s", when, prefix);
+    vfprintf(log_state.file, format, ap);
+    fputc('\n', log_state.file);
+    fflush(log_state.file);
+}
+
+static void emit(FILE *to, const char *prefix, const char *format, va_list ap)
+{
+    va_list again;
+
+    if (log_state.silent)
+        return;
+    va_copy(again, ap);
+    to_file(prefix, format, again);
+    va_end(again);
+    if (to == NULL)
+        return;
+    fputs(prefix, to);
+    vfprintf(to, format, ap);
+    fputc('\n', to);
+    fflush(to);
+}
+
+#define EMIT(to, prefix)                                                                           \
+    do {                                                                                           \
+        va_list ap;                                                                                \
+        va_start(ap, format);                                                                      \
+        emit(to, prefix, format, ap);                                                              \
+        va_end(ap);                                                                                \
+    } while (0)
+
+void mltfr_note(const char *format, ...)
+{
+    EMIT(log_state.quiet ? NULL : stdout, "");
+}
+
+void mltfr_say(const char *format, ...)
+{
+    EMIT(stdout, "");
+}
+
+void mltfr_warn(const char *format, ...)
+{
+    EMIT(stderr, "mltfr_dist: warning: ");
+}
+
+void mltfr_complain(const char *format, ...)
+{
+    EMIT(stderr, "mltfr_dist: error: ");
+}
+
+double mltfr_seconds(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}

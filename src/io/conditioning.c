@@ -1,0 +1,315 @@
+/* From tables to spaces: the order of E5-E10, what is checked before, what is said after. */
+#include "conditioning_impl.h"
+
+#include <mltfr/log.h>
+#include <mltfr/mem.h>
+
+#include <math.h>
+#include <stdio.h>
+
+/* ---- tables and options -------------------------------------------------------------------- */
+
+static mltfr_status read_table(void *table, int64_t first, int64_t rows, void *out)
+{
+    return mltfr_table_read(table, first, rows, out);
+}
+
+static const char *table_string(void *table, int64_t row, size_t *bytes)
+{
+    return mltfr_table_string(table, row, bytes);
+}
+
+static bool table_special(void *table, int64_t row)
+{
+    return mltfr_table_special(table, row);
+}
+
+static uint64_t table_digest(void *table)
+{
+    return mltfr_table_digest(table);
+}
+
+mltfr_table_source mltfr_table_as_source(mltfr_table *table, const char *name)
+{
+    bool strings = mltfr_table_has_strings(table);
+
+    return (mltfr_table_source){.context = table,
+                                .name = name,
+                                .rows = mltfr_table_rows(table),
+                                .width = mltfr_table_width(table),
+                                .read = read_table,
+                                .string = strings ? table_string : NULL,
+                                .special = strings ? table_special : NULL,
+                                .digest = table_digest};
+}
+
+mltfr_conditioning_options mltfr_conditioning_defaults(void)
+{
+    return (mltfr_conditioning_options){.align = MLTFR_ALIGN_GCCA,
+                                        .shared_dim = 128,
+                                        .specific_dim = 128,
+                                        .eps = 1e-2,
+                                        .held_out = .2,
+                                        .drop = .01,
+                                        .seed = 1,
+                                        .block_rows = 1024};
+}
+
+/* r_c of `auto` is at least 1. */
+static mltfr_status check_widths(const mltfr_table_source tables[], int64_t K,
+                                 const mltfr_conditioning_options *o)
+{
+    int64_t r_c = o->shared_dim > 0 ? o->shared_dim : 1;
+
+    if (K < 1 || K > MLTFR_MAX_LLMS)
+        return mltfr_fail(MLTFR_E_USAGE, "%lld token tables: 1 to %d are allowed", (long long)K,
+                          MLTFR_MAX_LLMS);
+    for (int64_t k = 0; k < K; k++)
+        if (r_c + o->specific_dim > tables[k].width)
+            return mltfr_fail(MLTFR_E_USAGE,
+                              "tokens.shared_dim %lld and tokens.specific_dim %lld: together at "
+                              "most %lld, the width of %s, are allowed",
+                              (long long)r_c, (long long)o->specific_dim,
+                              (long long)tables[k].width, tables[k].name);
+    return MLTFR_OK;
+}
+
+/* ---- phases -------------------------------------------------------------------------------- */
+
+static void begin_phase(mltfr_conditioner *c)
+{
+    c->clock = mltfr_seconds();
+}
+
+static void end_phase(mltfr_conditioner *c, mltfr_conditioning_phase phase)
+{
+    double now = mltfr_seconds();
+
+    c->report->seconds[phase] += now - c->clock;
+    c->clock = now;
+}
+
+static mltfr_status load(mltfr_conditioner *c, const mltfr_table_source tables[])
+{
+    mltfr_status st = MLTFR_OK;
+
+    MLTFR_AGREE(c->comm, MLTFR_NEW(c->llms, c->K));
+    for (int64_t k = 0; k < c->K; k++) {
+        mltfr_llm *llm = &c->llms[k];
+        mltfr_llm_report *r = &c->report->llms[k];
+        llm->source = tables[k];
+        MLTFR_TRY(mltfr_llm_load(c, llm));
+        MLTFR_TRY(mltfr_llm_clean(c, llm, r));
+        MLTFR_TRY(mltfr_llm_mean(c, llm));
+        MLTFR_TRY(mltfr_llm_cosine(c, llm, false, &r->cosine));
+        snprintf(r->name, sizeof r->name, "%s", llm->source.name);
+        r->rows = llm->V;
+        r->width = llm->D;
+        c->total_width += llm->D;
+        c->narrowest = k == 0 || llm->D < c->narrowest ? llm->D : c->narrowest;
+    }
+    MLTFR_TRY(mltfr_grid_create(c->comm, c->narrowest, &c->grid));
+done:
+    return st;
+}
+
+static mltfr_status find_anchors(mltfr_conditioner *c)
+{
+    mltfr_status st = MLTFR_OK;
+    mltfr_anchors *an = &c->anchors;
+    mltfr_conditioning_report *r = c->report;
+
+    MLTFR_AGREE(c->comm, mltfr_anchors_find(c->llms, c->K, an));
+    if (!c->pca)
+        MLTFR_TRY(mltfr_anchors_hold_out(an, c->options));
+    an->blocks = mltfr_blocks_of(c->comm, an->count, c->options->block_rows);
+    r->anchors = an->count;
+    r->held_out = an->held_count;
+    r->fitted = c->pca ? 0 : an->count - an->held_count;
+    for (int64_t a = 0; a < an->count; a++)
+        for (int64_t k = 0; k < c->K; k++)
+            r->llms[k].anchors += an->ids[a * an->K + k] >= 0;
+done:
+    return st;
+}
+
+/* `auto`: as many shared dimensions as hold on anchors that were not fitted, and fit in. */
+static mltfr_status choose_shared(mltfr_conditioner *c)
+{
+    mltfr_status st = MLTFR_OK;
+    int64_t room = c->narrowest - c->r_s;
+
+    if (c->options->shared_dim > 0)
+        goto done;
+    if (c->anchors.held_count == 0)
+        MLTFR_FAIL(MLTFR_E_USAGE,
+                   "tokens.shared_dim: auto needs anchors that are held out: "
+                   "tokens.held_out is %g and there are %lld anchors",
+                   c->options->held_out, (long long)c->anchors.count);
+    if (c->report->auto_dim == 0)
+        MLTFR_FAIL(MLTFR_E_DATA,
+                   "tokens.shared_dim: auto finds no shared dimension (held-out correlation %.2f, "
+                   "above .45 is needed): set it to a number or set tokens.align: pca",
+                   c->report->correlation[0]);
+    c->r_c = c->report->auto_dim < room ? c->report->auto_dim : room;
+done:
+    return st;
+}
+
+static mltfr_status align_gcca(mltfr_conditioner *c)
+{
+    mltfr_status st = MLTFR_OK;
+    bool judged = c->anchors.held_count > 0;
+
+    for (int64_t k = 0; k < c->K; k++)
+        MLTFR_TRY(mltfr_anchor_rows(c, &c->llms[k], false, c->llms[k].D, &c->llms[k].anchor_rows));
+    end_phase(c, MLTFR_PHASE_ANCHOR);
+    MLTFR_TRY(mltfr_gcca(c));
+    end_phase(c, MLTFR_PHASE_ALIGN);
+    if (judged)
+        MLTFR_TRY(mltfr_judge_correlation(c));
+    MLTFR_TRY(choose_shared(c));
+    MLTFR_TRY(mltfr_gcca_maps(c));
+    if (judged)
+        MLTFR_TRY(mltfr_judge_retrieval(c));
+    end_phase(c, MLTFR_PHASE_JUDGE);
+    for (int64_t k = 0; k < c->K; k++) {
+        mltfr_rows_destroy(&c->llms[k].anchor_rows);
+        mltfr_matrix_destroy(&c->W[k]);
+        MLTFR_TRY(mltfr_specific(c, &c->llms[k]));
+    }
+done:
+    return st;
+}
+
+static mltfr_status align_pca(mltfr_conditioner *c)
+{
+    mltfr_status st = MLTFR_OK;
+
+    if (c->K > 1)
+        mltfr_warn("tokens.align: pca with %lld LLMs: each space stands alone, their consensus has "
+                   "no meaning%s",
+                   (long long)c->K,
+                   c->anchors.count == 0 ? " and is the first LLM's own space: no strings in common"
+                                         : "");
+    if (c->options->shared_dim == 0)
+        MLTFR_FAIL(MLTFR_E_USAGE, "tokens.shared_dim: auto needs two LLMs and tokens.align: gcca");
+    for (int64_t k = 0; k < c->K; k++)
+        MLTFR_TRY(mltfr_pca(c, &c->llms[k]));
+    end_phase(c, MLTFR_PHASE_ALIGN);
+done:
+    return st;
+}
+
+static mltfr_status finish(mltfr_conditioner *c)
+{
+    mltfr_status st = MLTFR_OK;
+
+    for (int64_t k = 0; k < c->K; k++) {
+        MLTFR_TRY(mltfr_finish(c, &c->llms[k]));
+        mltfr_rows_destroy(&c->llms[k].raw);
+        MLTFR_TRY(mltfr_llm_cosine(c, &c->llms[k], true, &c->report->llms[k].cosine_after));
+    }
+    MLTFR_TRY(mltfr_consensus_space(c));
+    c->report->r_c = c->r_c;
+    c->report->r_s = c->r_s;
+    end_phase(c, MLTFR_PHASE_FINISH);
+done:
+    return st;
+}
+
+/* ---- the whole ----------------------------------------------------------------------------- */
+
+mltfr_status mltfr_conditioner_run(mltfr_conditioner *c, mltfr_comm *comm,
+                                   const mltfr_table_source tables[], int64_t K,
+                                   const mltfr_conditioning_options *options,
+                                   mltfr_conditioning_report *report)
+{
+    mltfr_status st = MLTFR_OK;
+
+    *report = (mltfr_conditioning_report){.K = K, .p_at_1 = NAN};
+    *c = (mltfr_conditioner){.comm = comm,
+                             .options = options,
+                             .report = report,
+                             .K = K,
+                             .r_c = options->shared_dim,
+                             .r_s = options->specific_dim,
+                             .pca = K == 1 || options->align == MLTFR_ALIGN_PCA};
+    MLTFR_TRY(check_widths(tables, K, options));
+    begin_phase(c);
+    MLTFR_TRY(load(c, tables));
+    end_phase(c, MLTFR_PHASE_READ);
+    MLTFR_TRY(find_anchors(c));
+    end_phase(c, MLTFR_PHASE_ANCHOR);
+    MLTFR_TRY(c->pca ? align_pca(c) : align_gcca(c));
+    MLTFR_TRY(finish(c));
+done:
+    return st;
+}
+
+void mltfr_conditioner_destroy(mltfr_conditioner *c)
+{
+    for (int64_t k = 0; k < MLTFR_MAX_LLMS; k++)
+        mltfr_matrix_destroy(&c->W[k]);
+    for (int64_t k = 0; c->llms != NULL && k < c->K; k++)
+        mltfr_llm_destroy(&c->llms[k]);
+    mltfr_grid_destroy(&c->grid);
+    mltfr_anchors_destroy(&c->anchors);
+    mltfr_rows_destroy(&c->Zc);
+    MLTFR_FREE(c->llms);
+    MLTFR_FREE(c->lam_R);
+}
+
+mltfr_status mltfr_condition(mltfr_comm *comm, const mltfr_table_source tables[], int64_t K,
+                             const mltfr_conditioning_options *options, const char *out_path,
+                             mltfr_conditioning_report *report)
+{
+    mltfr_conditioner c;
+    mltfr_status st = MLTFR_OK;
+
+    MLTFR_TRY(mltfr_conditioner_run(&c, comm, tables, K, options, report));
+    begin_phase(&c);
+    MLTFR_TRY(mltfr_conditioning_write(&c, out_path));
+    end_phase(&c, MLTFR_PHASE_WRITE);
+done:
+    mltfr_conditioner_destroy(&c);
+    return st;
+}
+
+/* ---- report -------------------------------------------------------------------------------- */
+
+static void say_judgement(const mltfr_conditioning_report *r)
+{
+    if (r->dims > 0)
+        mltfr_say("held-out correlation first %.3f, last of %lld shared %.3f, above .45: %lld",
+                  r->correlation[0], (long long)r->r_c, r->correlation[r->r_c - 1],
+                  (long long)r->auto_dim);
+    if (!isnan(r->p_at_1))
+        mltfr_say("P@1 %.3f", r->p_at_1);
+}
+
+void mltfr_conditioning_say(const mltfr_conditioning_report *r)
+{
+    static const char *const phases[] = {"read", "anchors", "align", "judge", "finish", "write"};
+
+    for (int64_t k = 0; k < r->K; k++) {
+        const mltfr_llm_report *l = &r->llms[k];
+        mltfr_say("%s: %lld tokens x %lld, %lld kept (dropped: %lld special, %lld byte or unused, "
+                  "%lld of low norm), %lld anchors, mean cosine %.3f -> %.3f",
+                  l->name, (long long)l->rows, (long long)l->width, (long long)l->kept,
+                  (long long)l->special, (long long)l->odd, (long long)l->low,
+                  (long long)l->anchors, l->cosine, l->cosine_after);
+    }
+    mltfr_say("dimensions %lld shared + %lld specific", (long long)r->r_c, (long long)r->r_s);
+    mltfr_say("anchors %lld: %lld fitted, %lld held out", (long long)r->anchors,
+              (long long)r->fitted, (long long)r->held_out);
+    say_judgement(r);
+    for (int i = 0; i < MLTFR_PHASES; i++)
+        mltfr_say("seconds %s %.2f", phases[i], r->seconds[i]);
+}
+
+void mltfr_conditioning_clear(mltfr_conditioning_report *report)
+{
+    MLTFR_FREE(report->correlation);
+    report->dims = 0;
+}

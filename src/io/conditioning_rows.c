@@ -1,0 +1,132 @@
+/* Rows as they are kept, and sums over fixed blocks of them.  A block is a property of the problem;
+ * one partial sum a block goes to every rank and is added in the order of the blocks, so the bits
+ * do not depend on the number of ranks. */
+#include "conditioning_impl.h"
+
+#include <mltfr/mem.h>
+
+#include <math.h>
+#include <string.h>
+
+/* ---- rows ---------------------------------------------------------------------------------- */
+
+mltfr_status mltfr_rows_create(mltfr_rows *rows, int64_t count, int64_t width, bool wide)
+{
+    *rows = (mltfr_rows){count, width, wide, NULL};
+    return mltfr_alloc(&rows->data, (size_t)(count * width), mltfr_rows_element(rows));
+}
+
+void mltfr_rows_destroy(mltfr_rows *rows)
+{
+    MLTFR_FREE(rows->data);
+    rows->rows = 0;
+}
+
+size_t mltfr_rows_element(const mltfr_rows *rows)
+{
+    return rows->wide ? sizeof(double) : sizeof(float);
+}
+
+void *mltfr_rows_at(const mltfr_rows *rows, int64_t i)
+{
+    return (char *)rows->data + (size_t)(i * rows->width) * mltfr_rows_element(rows);
+}
+
+void mltfr_rows_get(const mltfr_rows *rows, int64_t i, int64_t cols, const double *centre,
+                    double *out)
+{
+    const double *wide = mltfr_rows_at(rows, i);
+    const float *narrow = mltfr_rows_at(rows, i);
+
+    if (rows->wide)
+        memcpy(out, wide, (size_t)cols * sizeof *out);
+    else
+        for (int64_t j = 0; j < cols; j++)
+            out[j] = narrow[j];
+    if (centre != NULL)
+        for (int64_t j = 0; j < cols; j++)
+            out[j] -= centre[j];
+}
+
+void mltfr_rows_put(mltfr_rows *rows, int64_t i, const double *in)
+{
+    float *narrow = mltfr_rows_at(rows, i);
+
+    if (rows->wide)
+        memcpy(narrow, in, (size_t)rows->width * sizeof *in);
+    else
+        for (int64_t j = 0; j < rows->width; j++)
+            narrow[j] = (float)in[j];
+}
+
+void mltfr_rows_scale(mltfr_rows *rows, int64_t i, double factor)
+{
+    double *wide = mltfr_rows_at(rows, i);
+    float *narrow = mltfr_rows_at(rows, i);
+
+    for (int64_t j = 0; j < rows->width; j++)
+        if (rows->wide)
+            wide[j] *= factor;
+        else
+            narrow[j] = (float)(narrow[j] * factor);
+}
+
+double mltfr_rows_norm(const mltfr_rows *rows, int64_t i)
+{
+    const double *wide = mltfr_rows_at(rows, i);
+    const float *narrow = mltfr_rows_at(rows, i);
+    double sum = 0;
+
+    for (int64_t j = 0; j < rows->width; j++) {
+        double x = rows->wide ? wide[j] : (double)narrow[j];
+        sum += x * x;
+    }
+    return sqrt(sum);
+}
+
+/* ---- blocks -------------------------------------------------------------------------------- */
+
+int64_t mltfr_blocks_begin(const mltfr_blocks *b, int64_t block)
+{
+    return block * b->size < b->count ? block * b->size : b->count;
+}
+
+int64_t mltfr_blocks_rank(const mltfr_blocks *b, const mltfr_comm *comm, int rank)
+{
+    return mltfr_blocks_begin(b, mltfr_share_first(b->blocks, mltfr_comm_size(comm), rank));
+}
+
+mltfr_blocks mltfr_blocks_of(const mltfr_comm *comm, int64_t count, int64_t size)
+{
+    mltfr_blocks b = {.count = count, .size = size, .blocks = (count + size - 1) / size};
+    int rank = mltfr_comm_rank(comm);
+
+    b.first = mltfr_share_first(b.blocks, mltfr_comm_size(comm), rank);
+    b.last = mltfr_share_first(b.blocks, mltfr_comm_size(comm), rank + 1);
+    b.begin = mltfr_blocks_rank(&b, comm, rank);
+    b.end = mltfr_blocks_rank(&b, comm, rank + 1);
+    return b;
+}
+
+mltfr_status mltfr_blocks_sum(mltfr_comm *comm, const mltfr_blocks *b, int64_t width,
+                              const double *mine, double *total)
+{
+    mltfr_status st = MLTFR_OK;
+    int size = mltfr_comm_size(comm);
+    int64_t bytes[size];
+    double *all = NULL;
+
+    for (int p = 0; p < size; p++)
+        bytes[p] =
+            (mltfr_share_first(b->blocks, size, p + 1) - mltfr_share_first(b->blocks, size, p)) *
+            width * (int64_t)sizeof *all;
+    MLTFR_AGREE(comm, MLTFR_NEW(all, b->blocks * width));
+    mltfr_comm_allgatherv(comm, mine, bytes, all);
+    memset(total, 0, (size_t)width * sizeof *total);
+    for (int64_t i = 0; i < b->blocks; i++)
+        for (int64_t j = 0; j < width; j++)
+            total[j] += all[i * width + j];
+done:
+    MLTFR_FREE(all);
+    return st;
+}

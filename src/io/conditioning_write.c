@@ -1,0 +1,281 @@
+/* The spaces file: the spaces themselves (mltfr/spaces.h), and where they came from.  It is written
+ * beside its name and takes it when it is complete.
+ *
+ * For each LLM: mean [D], U [D][r_c], U_spec [D][r_s] in float64, Z = (T - mean) [U | U_spec]
+ * before E10's scale; mean_anchor [D] with GCCA; attributes rows, width, digest.  For the
+ * consensus: anchor_ids [A][K], the token ids of each anchor, -1 where an LLM lacks it;
+ * correlation. */
+#include "conditioning_impl.h"
+
+#include <mltfr/mem.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* ---- spaces -------------------------------------------------------------------------------- */
+
+/* What one space borrows from while it is written. */
+typedef struct {
+    float *Z;
+    char *strings;
+    int64_t *offsets;
+} parts;
+
+static void parts_free(parts *p)
+{
+    MLTFR_FREE(p->Z);
+    MLTFR_FREE(p->strings);
+    MLTFR_FREE(p->offsets);
+}
+
+static mltfr_status float_rows(const mltfr_rows *rows, float **out)
+{
+    mltfr_status st = MLTFR_NEW(*out, rows->rows * rows->width);
+
+    if (st == MLTFR_OK && !rows->wide)
+        memcpy(*out, rows->data, (size_t)(rows->rows * rows->width) * sizeof **out);
+    else if (st == MLTFR_OK)
+        for (int64_t i = 0; i < rows->rows * rows->width; i++)
+            (*out)[i] = (float)((const double *)rows->data)[i];
+    return st;
+}
+
+/* The strings of an LLM's own kept rows. */
+static mltfr_status token_strings(const mltfr_llm *llm, parts *p)
+{
+    mltfr_status st = MLTFR_OK;
+    const mltfr_table_source *t = &llm->source;
+    const int64_t *ids = llm->kept + llm->first_kept;
+    int64_t n = llm->Z.rows;
+    size_t bytes;
+
+    MLTFR_TRY(MLTFR_NEW(p->offsets, n + 1));
+    for (int64_t i = 0; i < n; i++) {
+        t->string(t->context, ids[i], &bytes);
+        p->offsets[i + 1] = p->offsets[i] + (int64_t)bytes;
+    }
+    MLTFR_TRY(MLTFR_NEW(p->strings, p->offsets[n]));
+    for (int64_t i = 0; i < n; i++) {
+        const char *s = t->string(t->context, ids[i], &bytes);
+        if (bytes > 0)
+            memcpy(p->strings + p->offsets[i], s, bytes);
+    }
+done:
+    return st;
+}
+
+static mltfr_status llm_space(const mltfr_llm *llm, parts *p, mltfr_space *out)
+{
+    mltfr_status st = MLTFR_OK;
+
+    MLTFR_TRY(float_rows(&llm->Z, &p->Z));
+    if (llm->source.string != NULL)
+        MLTFR_TRY(token_strings(llm, p));
+    *out = (mltfr_space){.name = llm->source.name,
+                         .rows = llm->count,
+                         .first = llm->first_kept,
+                         .count = llm->Z.rows,
+                         .Z = p->Z,
+                         .ids = llm->kept + llm->first_kept,
+                         .strings = p->strings,
+                         .offsets = p->offsets};
+done:
+    return st;
+}
+
+/* The forms of the own anchors. */
+static mltfr_status anchor_strings(const mltfr_anchors *an, parts *p)
+{
+    mltfr_status st = MLTFR_OK;
+    int64_t first = an->blocks.begin, n = an->blocks.end - first;
+
+    MLTFR_TRY(MLTFR_NEW(p->offsets, n + 1));
+    for (int64_t i = 0; i <= n; i++)
+        p->offsets[i] = an->offsets[first + i] - an->offsets[first];
+    MLTFR_TRY(MLTFR_NEW(p->strings, p->offsets[n]));
+    memcpy(p->strings, an->bytes + an->offsets[first], (size_t)p->offsets[n]);
+done:
+    return st;
+}
+
+static mltfr_status consensus_part(const mltfr_conditioner *c, parts *p, mltfr_space *out)
+{
+    mltfr_status st = MLTFR_OK;
+
+    MLTFR_TRY(float_rows(&c->Zc, &p->Z));
+    if (c->anchors.count > 0)
+        MLTFR_TRY(anchor_strings(&c->anchors, p));
+    else if (c->llms[0].source.string != NULL)
+        MLTFR_TRY(token_strings(&c->llms[0], p));
+    *out = (mltfr_space){.rows = c->Zc_total,
+                         .first = c->Zc_first,
+                         .count = c->Zc.rows,
+                         .Z = p->Z,
+                         .strings = p->strings,
+                         .offsets = p->offsets};
+done:
+    return st;
+}
+
+static mltfr_status write_spaces(mltfr_conditioner *c, mltfr_file *file)
+{
+    mltfr_status st = MLTFR_OK;
+    mltfr_space *spaces = NULL;
+    parts *held = NULL;
+
+    MLTFR_AGREE(c->comm, MLTFR_NEW(spaces, c->K + 1));
+    MLTFR_AGREE(c->comm, MLTFR_NEW(held, c->K + 1));
+    for (int64_t k = 0; k < c->K; k++)
+        MLTFR_AGREE(c->comm, llm_space(&c->llms[k], &held[k], &spaces[k]));
+    MLTFR_AGREE(c->comm, consensus_part(c, &held[c->K], &spaces[c->K]));
+    MLTFR_TRY(
+        mltfr_spaces_write(c->comm, file, c->K, c->r_c, c->r_s, c->pca ? "pca" : "gcca", spaces));
+done:
+    for (int64_t k = 0; held != NULL && k <= c->K; k++)
+        parts_free(&held[k]);
+    MLTFR_FREE(held);
+    MLTFR_FREE(spaces);
+    return st;
+}
+
+/* ---- provenance ---------------------------------------------------------------------------- */
+
+/* An array that every rank has: rank 0 writes it. */
+static mltfr_status put(mltfr_conditioner *c, mltfr_file *file, int64_t k, const char *what,
+                        mltfr_shape shape, const void *data)
+{
+    char name[96];
+
+    if (k >= 0)
+        snprintf(name, sizeof name, "spaces/%lld/%s", (long long)k, what);
+    else
+        snprintf(name, sizeof name, "spaces/c/%s", what);
+    return mltfr_file_write(file, name, &shape, 0,
+                            mltfr_comm_rank(c->comm) == 0 ? shape.dims[0] : 0, data);
+}
+
+static mltfr_status write_llm(mltfr_conditioner *c, mltfr_file *file, int64_t k)
+{
+    mltfr_status st = MLTFR_OK;
+    const mltfr_llm *llm = &c->llms[k];
+    const mltfr_table_source *t = &llm->source;
+    char group[32];
+    int64_t digest = 0;
+
+    snprintf(group, sizeof group, "spaces/%lld", (long long)k);
+    if (t->digest != NULL && mltfr_comm_rank(c->comm) == 0)
+        digest = (int64_t)t->digest(t->context);
+    mltfr_comm_bcast(c->comm, &digest, sizeof digest, 0);
+    MLTFR_TRY(mltfr_file_set_i64(file, group, "digest", digest));
+    MLTFR_TRY(mltfr_file_set_i64(file, group, "rows", llm->V));
+    MLTFR_TRY(mltfr_file_set_i64(file, group, "width", llm->D));
+    MLTFR_TRY(put(c, file, k, "mean", (mltfr_shape){MLTFR_F64, 1, {llm->D}}, llm->mean));
+    MLTFR_TRY(put(c, file, k, "U", (mltfr_shape){MLTFR_F64, 2, {llm->D, c->r_c}}, llm->U));
+    MLTFR_TRY(
+        put(c, file, k, "U_spec", (mltfr_shape){MLTFR_F64, 2, {llm->D, c->r_s}}, llm->U_spec));
+    if (llm->mean_anchor != NULL)
+        MLTFR_TRY(put(c, file, k, "mean_anchor", (mltfr_shape){MLTFR_F64, 1, {llm->D}},
+                      llm->mean_anchor));
+done:
+    return st;
+}
+
+static mltfr_status write_options(mltfr_conditioner *c, mltfr_file *file)
+{
+    mltfr_status st = MLTFR_OK;
+    const mltfr_conditioning_options *o = c->options;
+
+    MLTFR_TRY(mltfr_file_set_text(file, "spaces", "program", "mltfr_dist " MLTFR_VERSION));
+    MLTFR_TRY(mltfr_file_set_f64(file, "spaces", "eps", o->eps));
+    MLTFR_TRY(mltfr_file_set_f64(file, "spaces", "held_out", o->held_out));
+    MLTFR_TRY(mltfr_file_set_f64(file, "spaces", "drop", o->drop));
+    MLTFR_TRY(mltfr_file_set_i64(file, "spaces", "seed", (int64_t)o->seed));
+    MLTFR_TRY(mltfr_file_set_i64(file, "spaces", "block_rows", o->block_rows));
+    MLTFR_TRY(mltfr_file_set_i64(file, "spaces", "ranks", mltfr_comm_size(c->comm)));
+done:
+    return st;
+}
+
+static mltfr_status write_anchors(mltfr_conditioner *c, mltfr_file *file)
+{
+    mltfr_status st = MLTFR_OK;
+    const mltfr_anchors *an = &c->anchors;
+    const mltfr_conditioning_report *r = c->report;
+
+    if (an->count > 0)
+        MLTFR_TRY(put(c, file, -1, "anchor_ids", (mltfr_shape){MLTFR_I64, 2, {an->count, an->K}},
+                      an->ids));
+    if (r->dims > 0)
+        MLTFR_TRY(put(c, file, -1, "correlation", (mltfr_shape){MLTFR_F64, 1, {r->dims}},
+                      r->correlation));
+    MLTFR_TRY(mltfr_file_set_i64(file, "spaces/c", "fitted", r->fitted));
+    MLTFR_TRY(mltfr_file_set_i64(file, "spaces/c", "held_out", r->held_out));
+    if (!isnan(r->p_at_1))
+        MLTFR_TRY(mltfr_file_set_f64(file, "spaces/c", "p_at_1", r->p_at_1));
+done:
+    return st;
+}
+
+/* ---- publishing ---------------------------------------------------------------------------- */
+
+static mltfr_status sync_path(const char *path, int flags)
+{
+    int fd = open(path, flags);
+    bool good = fd >= 0 && fsync(fd) == 0;
+
+    if (fd >= 0)
+        close(fd);
+    return good ? MLTFR_OK : mltfr_fail(MLTFR_E_IO, "%s: %s", path, strerror(errno));
+}
+
+/* Rank 0: give the complete file its name. */
+static mltfr_status publish(const char *part, const char *path)
+{
+    mltfr_status st = MLTFR_OK;
+
+    MLTFR_TRY(sync_path(part, O_RDWR));
+    if (rename(part, path) != 0)
+        MLTFR_FAIL(MLTFR_E_IO, "%s: cannot take the place of %s: %s", part, path, strerror(errno));
+done:
+    return st;
+}
+
+static mltfr_status write_all(mltfr_conditioner *c, const char *part)
+{
+    mltfr_status st = MLTFR_OK;
+    mltfr_file *file = NULL;
+
+    MLTFR_TRY(mltfr_file_create(c->comm, part, &file));
+    MLTFR_TRY(write_spaces(c, file));
+    for (int64_t k = 0; k < c->K; k++)
+        MLTFR_TRY(write_llm(c, file, k));
+    MLTFR_TRY(write_anchors(c, file));
+    MLTFR_TRY(write_options(c, file));
+    MLTFR_TRY(mltfr_file_close(&file));
+done:
+    mltfr_file_destroy(&file);
+    return st;
+}
+
+mltfr_status mltfr_conditioning_write(mltfr_conditioner *c, const char *path)
+{
+    mltfr_status st = MLTFR_OK;
+    bool root = mltfr_comm_rank(c->comm) == 0;
+    size_t bytes = strlen(path) + sizeof ".part";
+    char *part = NULL;
+
+    MLTFR_AGREE(c->comm, MLTFR_NEW(part, bytes));
+    snprintf(part, bytes, "%s.part", path);
+    st = write_all(c, part);
+    if (st == MLTFR_OK)
+        st = mltfr_comm_agree(c->comm, root ? publish(part, path) : MLTFR_OK);
+    if (st != MLTFR_OK && root)
+        unlink(part);
+done:
+    MLTFR_FREE(part);
+    return st;
+}

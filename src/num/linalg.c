@@ -1,0 +1,85 @@
+/* Row-major products by CBLAS and the SPD solve of E18 by LAPACK's dposv.  OpenBLAS carries LAPACK
+ * without its C interface, so the one routine we need is declared here. */
+#include <mltfr/linalg.h>
+#include <mltfr/mem.h>
+
+#include <cblas.h>
+#include <math.h>
+#include <stdbool.h>
+
+void dposv_(const char *uplo, const int *n, const int *nrhs, double *a, const int *lda, double *b,
+            const int *ldb, int *info, size_t uplo_length);
+
+static void gemm(CBLAS_TRANSPOSE ta, CBLAS_TRANSPOSE tb, const int64_t size[3], const float *A,
+                 int64_t lda, const float *B, int64_t ldb, float beta, float *C, int64_t ldc)
+{
+    if (size[0] == 0 || size[1] == 0)
+        return;
+    if (size[2] > 0) {
+        cblas_sgemm(CblasRowMajor, ta, tb, (blasint)size[0], (blasint)size[1], (blasint)size[2],
+                    1.f, A, (blasint)lda, B, (blasint)ldb, beta, C, (blasint)ldc);
+        return;
+    }
+    for (int64_t i = 0; i < size[0]; i++)
+        for (int64_t j = 0; j < size[1]; j++)
+            C[i * ldc + j] = beta == 0.f ? 0.f : beta * C[i * ldc + j];
+}
+
+void mltfr_gemm_nn(int64_t m, int64_t n, int64_t k, const float *A, int64_t lda, const float *B,
+                   int64_t ldb, float beta, float *C, int64_t ldc)
+{
+    gemm(CblasNoTrans, CblasNoTrans, (int64_t[]){m, n, k}, A, lda, B, ldb, beta, C, ldc);
+}
+
+void mltfr_gemm_nt(int64_t m, int64_t n, int64_t k, const float *A, int64_t lda, const float *B,
+                   int64_t ldb, float beta, float *C, int64_t ldc)
+{
+    gemm(CblasNoTrans, CblasTrans, (int64_t[]){m, n, k}, A, lda, B, ldb, beta, C, ldc);
+}
+
+void mltfr_gemm_tn(int64_t m, int64_t n, int64_t k, const float *A, int64_t lda, const float *B,
+                   int64_t ldb, float beta, float *C, int64_t ldc)
+{
+    gemm(CblasTrans, CblasNoTrans, (int64_t[]){m, n, k}, A, lda, B, ldb, beta, C, ldc);
+}
+
+static bool finite_all(int64_t n, const double *x)
+{
+    for (int64_t i = 0; i < n; i++)
+        if (!isfinite(x[i]))
+            return false;
+    return true;
+}
+
+/* out[cols][rows] = in[rows][cols]^T */
+static void transpose(int64_t rows, int64_t cols, const double *in, double *out)
+{
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = 0; j < cols; j++)
+            out[j * rows + i] = in[i * cols + j];
+}
+
+mltfr_status mltfr_spd_solve(int64_t n, int64_t rhs, double *S, double *B)
+{
+    mltfr_status st = MLTFR_OK;
+    const int order = (int)n, columns = (int)rhs;
+    double *X = NULL; /* LAPACK reads columns: [rhs][n] */
+    int info = 0;
+
+    if (n == 0 || rhs == 0)
+        return MLTFR_OK;
+    if (!finite_all(n * n, S) || !finite_all(n * rhs, B))
+        MLTFR_FAIL(MLTFR_E_NUMERIC, "SPD solve of order %d: the input is not finite", order);
+    MLTFR_TRY(MLTFR_NEW(X, n * rhs));
+    transpose(n, rhs, B, X);
+    dposv_("L", &order, &columns, S, &order, X, &order, &info, 1);
+    if (info != 0)
+        MLTFR_FAIL(MLTFR_E_NUMERIC, "SPD solve of order %d: leading minor %d is not positive",
+                   order, info);
+    if (!finite_all(n * rhs, X))
+        MLTFR_FAIL(MLTFR_E_NUMERIC, "SPD solve of order %d: the solution is not finite", order);
+    transpose(rhs, n, X, B);
+done:
+    MLTFR_FREE(X);
+    return st;
+}

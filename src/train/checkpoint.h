@@ -1,0 +1,37 @@
+/* What a checkpoint holds (docs/formats.md).  Private to the layer train.
+ *
+ *      /params/<name>, /adam/{m,v}/<name>      global arrays, layouts of the golden files
+ *      /state/router_bias, /state/X_I, /state/space/<k>/{cbar,pool}, /state/fisher/...
+ *      attributes of /state: step, epoch, ...; of /: format, version, configuration */
+#ifndef MLTFR_CHECKPOINT_H
+#define MLTFR_CHECKPOINT_H
+
+#include "engine.h"
+
+/* What the training loop adds to the model's own state. */
+typedef struct {
+    int64_t best_step, best_epoch, bad_evaluations;
+    double best_ndcg;   /* -1 before the first validation */
+    double epoch_loss;  /* sum over the rows of the epoch so far */
+    int64_t epoch_rows;
+    int64_t finished;   /* the run has ended */
+} mltfr_loop_state;
+
+/* Write to path by way of path.part.  @collective */
+mltfr_status mltfr_checkpoint_write(mltfr_engine *e, const mltfr_loop_state *loop,
+                                    const char *config, uint64_t digest, const char *path);
+
+/* Read into an engine whose spaces are loaded.  @collective
+ *  digest: of the token spaces and data it must have been written with */
+mltfr_status mltfr_checkpoint_read(mltfr_engine *e, mltfr_loop_state *loop, uint64_t digest,
+                                   const char *path);
+
+/* The newest step-*.h5 in a directory, or an empty name.  @collective, rank 0 looks */
+mltfr_status mltfr_checkpoint_newest(mltfr_comm *comm, const char *directory, char *path,
+                                     size_t bytes);
+
+/* Remove all but the `keep` newest and the best.  Rank 0 acts.  @local */
+void mltfr_checkpoint_prune(mltfr_comm *comm, const char *directory, int64_t keep,
+                            int64_t best_step);
+
+#endif

@@ -1,0 +1,331 @@
+/* The experts' side of a step: routed rows come in, mixtures go back, gradients come in.
+ *
+ *      users                                             experts (sharers of LLM k)
+ *      q of block b routed to k   -- forward exchange -> filter over k's pool (E12)
+ *      y                          <- reverse exchange --
+ *      w dh'                      -- forward exchange -> E13; dKt, dVt summed over routed blocks
+ *      dq (query not detached)    <- reverse exchange --
+ *
+ * A routed block (k, b) holds the rows of user block b that go to expert k; which sharer computes
+ * it depends on (k, b) and the number of ranks, its shape does not. */
+#include "engine.h"
+
+#include <mltfr/linalg.h>
+#include <mltfr/rng.h>
+
+#include <math.h>
+#include <string.h>
+
+/* ---- weights ------------------------------------------------------------------------------- */
+
+void mltfr_experts_project(mltfr_engine *e)
+{
+    const int64_t d = e->spec.backbone.d;
+
+    for (int64_t k = 0; k < e->K + e->spec.consensus; k++) {
+        mltfr_token_space *s = &e->space[k];
+        if (s->group == NULL)
+            continue;
+        mltfr_gemm_nt(s->M, d, s->width, s->Zh_pool, s->width, s->wq, s->width, 0.f, s->Kt, d);
+        mltfr_gemm_nn(s->M, d, s->width, s->Z_pool, s->width, s->wv, d, 0.f, s->Vt, d);
+    }
+}
+
+void mltfr_experts_share(mltfr_engine *e)
+{
+    for (int64_t k = 0; k < e->K; k++)
+        if (e->space[k].group != NULL)
+            mltfr_comm_bcast(e->space[k].group, e->params->expert[k].w,
+                             e->params->expert[k].n * (int64_t)sizeof(float), 0);
+}
+
+mltfr_filter mltfr_expert_filter(const mltfr_engine *e, int64_t k, bool train)
+{
+    const mltfr_token_space *s = &e->space[k];
+    const uint64_t key = mltfr_rng_key((uint64_t)e->set->train_seed, MLTFR_RNG_FILTER_DROPOUT,
+                                       (uint64_t)e->at.step);
+
+    return (mltfr_filter){.d = e->spec.backbone.d,
+                          .M = s->M,
+                          .m = e->m,
+                          .Kt = s->Kt,
+                          .Vt = s->Vt,
+                          .tau = expf(*s->log_tau),
+                          .dropout = train ? (float)e->set->filter_dropout : 0.f,
+                          .key = mltfr_mix64(key + (uint64_t)k)};
+}
+
+/* ---- routes -------------------------------------------------------------------------------- */
+
+static bool is_sent(const mltfr_engine *e, const mltfr_run *run, int64_t query, int64_t k)
+{
+    const int64_t at = query * e->K + k;
+
+    return run->routes.selected[at] && !run->routes.dropped[at];
+}
+
+/* Rows of every (block, expert), sent and selected, on every rank. */
+static mltfr_status count_routes(mltfr_engine *e, mltfr_run *run)
+{
+    mltfr_status st = MLTFR_OK;
+    mltfr_routed *r = &run->routed;
+    const int64_t blocks = run->batch->blocks, K = e->K, own = run->last - run->first;
+    int64_t bytes[e->size];
+    int32_t *mine = NULL;
+
+    st = RUN_TAKE(run, r->count, blocks * K);
+    if (st == MLTFR_OK)
+        st = RUN_TAKE(run, r->load, K);
+    if (st == MLTFR_OK)
+        st = RUN_TAKE(run, mine, own * K);
+    MLTFR_AGREE(e->comm, st);
+    memset(mine, 0, (size_t)(own * K) * sizeof *mine);
+    memset(r->load, 0, (size_t)K * sizeof *r->load);
+    for (int64_t b = run->first; b < run->last; b++)
+        for (int64_t i = run->q_off[b] - run->q0; i < run->q_off[b + 1] - run->q0; i++)
+            for (int64_t k = 0; k < K; k++) {
+                mine[(b - run->first) * K + k] += is_sent(e, run, i, k);
+                r->load[k] += run->routes.selected[i * K + k];
+            }
+    for (int p = 0; p < e->size; p++)
+        bytes[p] = (mltfr_share_first(blocks, e->size, p + 1) -
+                    mltfr_share_first(blocks, e->size, p)) *
+                   K * (int64_t)sizeof *mine;
+    mltfr_comm_allgatherv(e->comm, mine, bytes, r->count);
+    mltfr_comm_sum_i64(e->comm, r->load, K);
+done:
+    return st;
+}
+
+/* The sender's order: receiver, expert, block, row. */
+static int64_t list_sent(mltfr_engine *e, mltfr_run *run, int64_t counts[])
+{
+    mltfr_routed *r = &run->routed;
+    const int64_t blocks = run->batch->blocks, K = e->K;
+    int64_t n = 0;
+
+    for (int p = 0; p < e->size; p++) {
+        const int64_t before = n;
+        for (int64_t k = 0; k < K; k++) {
+            int64_t from = mltfr_space_first(e, k, blocks, p);
+            int64_t to = mltfr_space_first(e, k, blocks, p + 1);
+            for (int64_t b = from > run->first ? from : run->first; b < to && b < run->last; b++) {
+                r->send_at[(b - run->first) * K + k] = n;
+                for (int64_t i = run->q_off[b] - run->q0; i < run->q_off[b + 1] - run->q0; i++)
+                    if (is_sent(e, run, i, k))
+                        r->row[n++] = (int32_t)i;
+            }
+        }
+        counts[p] = n - before;
+    }
+    return n;
+}
+
+/* The receiver sees each sender's rows in the same order. */
+static void list_received(mltfr_engine *e, mltfr_run *run)
+{
+    mltfr_routed *r = &run->routed;
+    const int64_t blocks = run->batch->blocks, K = e->K;
+    int64_t n = 0;
+
+    for (int64_t i = 0; i < K * blocks; i++)
+        r->recv_at[i] = -1;
+    for (int p = 0; p < e->size; p++)
+        for (int64_t k = 0; k < K; k++) {
+            int64_t from = mltfr_space_first(e, k, blocks, e->rank);
+            int64_t to = mltfr_space_first(e, k, blocks, e->rank + 1);
+            int64_t b = mltfr_share_first(blocks, e->size, p);
+            for (b = b > from ? b : from; b < to && b < mltfr_share_first(blocks, e->size, p + 1);
+                 b++) {
+                r->recv_at[k * blocks + b] = n;
+                n += r->count[b * K + k];
+            }
+        }
+    r->received = n;
+}
+
+static mltfr_status take_receiver_rooms(mltfr_engine *e, mltfr_run *run)
+{
+    mltfr_status st = MLTFR_OK;
+    mltfr_routed *r = &run->routed;
+    const int64_t d = e->spec.backbone.d, n = r->received;
+
+    MLTFR_TRY(RUN_TAKE(run, r->q, n * d));
+    MLTFR_TRY(RUN_TAKE(run, r->y, n * d));
+    MLTFR_TRY(RUN_TAKE(run, r->number, n));
+    MLTFR_TRY(RUN_TAKE(run, r->J, n * e->m));
+    MLTFR_TRY(RUN_TAKE(run, r->s, n * e->m));
+    MLTFR_TRY(RUN_TAKE(run, r->a, n * e->m));
+done:
+    return st;
+}
+
+static mltfr_status send_queries(mltfr_engine *e, mltfr_run *run)
+{
+    mltfr_status st = MLTFR_OK;
+    mltfr_routed *r = &run->routed;
+    const int64_t d = e->spec.backbone.d, n = mltfr_exchange_sent(r->plan);
+    float *q = NULL;
+    int64_t *number = NULL;
+
+    st = take_receiver_rooms(e, run);
+    if (st == MLTFR_OK)
+        st = RUN_TAKE(run, q, n * d);
+    if (st == MLTFR_OK)
+        st = RUN_TAKE(run, number, n);
+    if (st == MLTFR_OK)
+        st = RUN_TAKE(run, r->y_back, n * d);
+    MLTFR_AGREE(e->comm, st);
+    for (int64_t i = 0; i < n; i++) {
+        memcpy(q + i * d, run->q + r->row[i] * d, (size_t)d * sizeof *q);
+        number[i] = run->q0 + r->row[i];
+    }
+    mltfr_exchange_forward(r->plan, d * (int64_t)sizeof(float), q, r->q);
+    mltfr_exchange_forward(r->plan, sizeof *number, number, r->number);
+done:
+    return st;
+}
+
+mltfr_status mltfr_experts_route(mltfr_engine *e, mltfr_run *run)
+{
+    mltfr_status st = MLTFR_OK;
+    mltfr_routed *r = &run->routed;
+    const int64_t K = e->K;
+    int64_t counts[e->size], from[e->size];
+
+    MLTFR_TRY(count_routes(e, run));
+    st = RUN_TAKE(run, r->row, run->queries * e->k_r);
+    if (st == MLTFR_OK)
+        st = RUN_TAKE(run, r->send_at, (run->last - run->first) * K);
+    if (st == MLTFR_OK)
+        st = RUN_TAKE(run, r->recv_at, K * run->batch->blocks);
+    MLTFR_AGREE(e->comm, st);
+    list_sent(e, run, counts);
+    list_received(e, run);
+    for (int p = 0; p < e->size; p++) {
+        from[p] = 0;
+        for (int64_t b = mltfr_share_first(run->batch->blocks, e->size, p);
+             b < mltfr_share_first(run->batch->blocks, e->size, p + 1); b++)
+            for (int64_t k = 0; k < K; k++)
+                if (r->recv_at[k * run->batch->blocks + b] >= 0)
+                    from[p] += r->count[b * K + k];
+    }
+    mltfr_exchange_destroy(&r->plan);
+    MLTFR_AGREE(e->comm, mltfr_exchange_create_known(e->comm, counts, from, &r->plan));
+    MLTFR_TRY(send_queries(e, run));
+done:
+    return st;
+}
+
+/* ---- forward and backward ------------------------------------------------------------------ */
+
+mltfr_status mltfr_experts_forward(mltfr_engine *e, mltfr_run *run)
+{
+    mltfr_status st = MLTFR_OK;
+    mltfr_routed *r = &run->routed;
+    const int64_t d = e->spec.backbone.d, blocks = run->batch->blocks;
+
+    for (int64_t k = 0; k < e->K; k++) {
+        if (e->space[k].group == NULL)
+            continue;
+        const mltfr_filter f = mltfr_expert_filter(e, k, run->train);
+        float *scratch = NULL;
+        MLTFR_TRY(MLTFR_TAKE(&run->rooms[0], scratch, mltfr_filter_scratch(&f)));
+        for (int64_t b = 0; b < blocks; b++) {
+            const int64_t at = r->recv_at[k * blocks + b];
+            if (at >= 0)
+                mltfr_filter_forward(&f, r->count[b * e->K + k], r->q + at * d, r->number + at,
+                                     scratch, r->J + at * e->m, r->s + at * e->m,
+                                     r->a + at * e->m, r->y + at * d);
+        }
+    }
+done:
+    st = mltfr_comm_agree(e->comm, st);
+    if (st == MLTFR_OK)
+        mltfr_exchange_reverse(r->plan, d * (int64_t)sizeof(float), r->y, r->y_back);
+    return st;
+}
+
+/* All routed blocks of expert k here: E13 into the running sum [dKt | dVt | dlogtau]. */
+static void backward_blocks(mltfr_engine *e, mltfr_run *run, int64_t k, mltfr_treesum *sum)
+{
+    mltfr_routed *r = &run->routed;
+    const int64_t d = e->spec.backbone.d, blocks = run->batch->blocks, Md = e->space[k].M * d;
+    const mltfr_filter f = mltfr_expert_filter(e, k, run->train);
+
+    for (int64_t b = 0; b < blocks; b++) {
+        const int64_t at = r->recv_at[k * blocks + b];
+        if (at < 0)
+            continue;
+        float *leaf = mltfr_treesum_next(sum);
+        mltfr_filter_backward(&f, r->count[b * e->K + k], r->q + at * d, r->number + at,
+                              r->J + at * e->m, r->s + at * e->m, r->a + at * e->m, r->dy + at * d,
+                              leaf, leaf + Md, leaf + 2 * Md, r->dq == NULL ? NULL : r->dq + at * d);
+        mltfr_treesum_push(sum);
+    }
+}
+
+/* The owner turns the sum into gradients of the weights. */
+static void weight_gradients(mltfr_engine *e, int64_t k, const float *sum)
+{
+    const mltfr_token_space *s = &e->space[k];
+    const int64_t d = e->spec.backbone.d, Md = s->M * d;
+    float *g = e->params->expert[k].g;
+
+    mltfr_gemm_tn(d, s->width, s->M, sum, d, s->Zh_pool, s->width, 0.f, g, s->width);
+    mltfr_gemm_tn(s->width, d, s->M, s->Z_pool, s->width, sum + Md, d, 0.f, g + d * s->width, d);
+    g[2 * d * s->width] = sum[2 * Md];
+}
+
+static mltfr_status backward_expert(mltfr_engine *e, mltfr_run *run, int64_t k)
+{
+    mltfr_status st = MLTFR_OK;
+    const mltfr_token_space *s = &e->space[k];
+    const int64_t blocks = run->batch->blocks, width = 2 * s->M * e->spec.backbone.d + 1;
+    const int sharers = s->last_rank - s->first_rank + 1;
+    int64_t first[sharers + 1];
+    mltfr_treesum *sum = NULL;
+    float *total = NULL;
+
+    for (int i = 0; i <= sharers; i++)
+        first[i] = mltfr_space_first(e, k, blocks, s->first_rank + i);
+    const int me = e->rank - s->first_rank;
+
+    st = mltfr_treesum_create(blocks, first[me], first[me + 1], width, &sum);
+    if (st == MLTFR_OK)
+        st = MLTFR_NEW(total, me == 0 ? width : 0);
+    MLTFR_AGREE(s->group, st);
+    backward_blocks(e, run, k, sum);
+    MLTFR_TRY(mltfr_reduce_first(s->group, blocks, first, width, sum, total));
+    if (me == 0)
+        weight_gradients(e, k, total);
+done:
+    MLTFR_FREE(total);
+    mltfr_treesum_destroy(&sum);
+    return st;
+}
+
+mltfr_status mltfr_experts_backward(mltfr_engine *e, mltfr_run *run)
+{
+    mltfr_status st = MLTFR_OK;
+    mltfr_routed *r = &run->routed;
+    const int64_t d = e->spec.backbone.d, bytes = d * (int64_t)sizeof(float);
+    const bool attached = !e->set->filter_detach_query;
+
+    r->dq = NULL;
+    st = RUN_TAKE(run, r->dy, r->received * d);
+    if (st == MLTFR_OK && attached)
+        st = RUN_TAKE(run, r->dq, r->received * d);
+    if (st == MLTFR_OK && attached)
+        st = RUN_TAKE(run, r->dq_back, mltfr_exchange_sent(r->plan) * d);
+    MLTFR_AGREE(e->comm, st);
+    mltfr_exchange_forward(r->plan, bytes, r->dy_out, r->dy);
+    for (int64_t k = 0; k < e->K; k++)
+        if (e->space[k].group != NULL && st == MLTFR_OK)
+            st = backward_expert(e, run, k);
+    MLTFR_AGREE(e->comm, st);
+    if (attached)
+        mltfr_exchange_reverse(r->plan, bytes, r->dq, r->dq_back);
+done:
+    return st;
+}

@@ -1,0 +1,338 @@
+/* The users' side of the mixture: query, router, consensus expert, h' = h + Delta (E14, E15), and
+ * its backward.  The gradients of the router, the gate and the consensus's keys are summed over user
+ * blocks canonically; a leaf is
+ *
+ *      [ dense slab from the end of the backbone | dKt_c [M][d] | dVt_c [M][d], rule none only ] */
+#include "engine.h"
+
+#include <mltfr/linalg.h>
+#include <mltfr/rng.h>
+
+#include <string.h>
+
+static mltfr_router router_of(const mltfr_engine *e, const mltfr_run *run)
+{
+    const mltfr_settings *set = e->set;
+
+    return (mltfr_router){
+        .d = e->spec.backbone.d,
+        .K = e->K,
+        .k_r = e->k_r,
+        .consensus = e->spec.consensus,
+        .dropout = run->train ? (float)set->router_dropout : 0.f,
+        .key = mltfr_rng_key((uint64_t)set->train_seed, MLTFR_RNG_EXPERT_DROPOUT,
+                             (uint64_t)e->at.step),
+        .switch_weight = set->router_balance == MLTFR_ROUTER_BALANCE_SWITCH
+                             ? (float)set->router_balance_weight
+                             : 0.f,
+        .z_weight = (float)set->router_z_loss,
+        .total_rows = run->q_off[run->batch->blocks]};
+}
+
+/* The routes of the queries from `at` on. */
+static mltfr_routes routes_at(const mltfr_engine *e, const mltfr_run *run, int64_t at)
+{
+    const mltfr_routes *r = &run->routes;
+    const int64_t K = e->K;
+
+    return (mltfr_routes){r->z + at * K,        r->p + at * K,       r->g + at * K,
+                          r->selected + at * K, r->dropped + at * K, r->gate + at};
+}
+
+/* Own queries of user block b: first, and how many. */
+static int64_t block_queries(const mltfr_run *run, int64_t b, int64_t *at)
+{
+    *at = run->q_off[b] - run->q0;
+    return run->q_off[b + 1] - run->q_off[b];
+}
+
+static mltfr_status take_rooms(mltfr_engine *e, mltfr_run *run)
+{
+    mltfr_status st = MLTFR_OK;
+    const int64_t n = run->queries, K = e->K, d = e->spec.backbone.d;
+
+    MLTFR_TRY(RUN_TAKE(run, run->q, n * d));
+    MLTFR_TRY(RUN_TAKE(run, run->delta, n * d));
+    MLTFR_TRY(RUN_TAKE(run, run->routes.z, n * K));
+    MLTFR_TRY(RUN_TAKE(run, run->routes.p, n * K));
+    MLTFR_TRY(RUN_TAKE(run, run->routes.g, n * K));
+    MLTFR_TRY(RUN_TAKE(run, run->routes.selected, n * K));
+    MLTFR_TRY(RUN_TAKE(run, run->routes.dropped, n * K));
+    MLTFR_TRY(RUN_TAKE(run, run->routes.gate, n));
+    MLTFR_TRY(RUN_TAKE(run, run->y_c, n * d));
+    MLTFR_TRY(RUN_TAKE(run, run->J_c, n * e->m));
+    MLTFR_TRY(RUN_TAKE(run, run->s_c, n * e->m));
+    MLTFR_TRY(RUN_TAKE(run, run->a_c, n * e->m));
+done:
+    return st;
+}
+
+/* ---- forward ------------------------------------------------------------------------------- */
+
+static void route_blocks(mltfr_engine *e, mltfr_run *run)
+{
+    const mltfr_router router = router_of(e, run);
+    const int64_t d = router.d;
+    int64_t at;
+
+    for (int64_t b = run->first; b < run->last; b++) {
+        const int64_t n = block_queries(run, b, &at);
+        const mltfr_routes routes = routes_at(e, run, at);
+        mltfr_rmsnorm_forward(n, d, e->rms_eps, run->h + at * d, run->q + at * d);
+        mltfr_router_forward(&router, &e->params->router_w, e->at.router_bias, n, run->q + at * d,
+                             run->q0 + at, &routes);
+    }
+}
+
+static mltfr_status run_consensus(mltfr_engine *e, mltfr_run *run)
+{
+    mltfr_status st = MLTFR_OK;
+    const int64_t d = e->spec.backbone.d, m = e->m;
+    int64_t at, *numbers = NULL;
+    float *scratch = NULL;
+
+    if (!e->spec.consensus)
+        return MLTFR_OK;
+    const mltfr_filter f = mltfr_expert_filter(e, e->K, run->train);
+
+    MLTFR_TRY(MLTFR_TAKE(&run->rooms[0], scratch, mltfr_filter_scratch(&f)));
+    MLTFR_TRY(RUN_TAKE(run, numbers, run->queries));
+    for (int64_t i = 0; i < run->queries; i++)
+        numbers[i] = run->q0 + i;
+    for (int64_t b = run->first; b < run->last; b++) {
+        const int64_t n = block_queries(run, b, &at);
+        mltfr_filter_forward(&f, n, run->q + at * d, numbers + at, scratch, run->J_c + at * m,
+                             run->s_c + at * m, run->a_c + at * m, run->y_c + at * d);
+    }
+done:
+    return st;
+}
+
+/* y of all experts of one block, expanded to [K][n][d]; rows that were not sent stay as they are. */
+static void expand_y(const mltfr_engine *e, const mltfr_run *run, int64_t b, int64_t n,
+                     const float *compact, float *y, const float *view[])
+{
+    const mltfr_routed *r = &run->routed;
+    const int64_t d = e->spec.backbone.d, at = run->q_off[b] - run->q0;
+
+    for (int64_t k = 0; k < e->K; k++) {
+        const int64_t from = r->send_at[(b - run->first) * e->K + k];
+        float *out = y + k * n * d;
+        view[k] = out;
+        for (int64_t i = from; i < from + r->count[b * e->K + k]; i++)
+            memcpy(out + (r->row[i] - at) * d, compact + i * d, (size_t)d * sizeof *out);
+    }
+}
+
+static int64_t largest_block(const mltfr_run *run)
+{
+    int64_t most = 0, at;
+
+    for (int64_t b = run->first; b < run->last; b++) {
+        int64_t n = block_queries(run, b, &at);
+        most = n > most ? n : most;
+    }
+    return most;
+}
+
+static mltfr_status mix_blocks(mltfr_engine *e, mltfr_run *run)
+{
+    mltfr_status st = MLTFR_OK;
+    const mltfr_router router = router_of(e, run);
+    const int64_t d = router.d;
+    const float *view[e->K];
+    float *y = NULL;
+    int64_t at;
+
+    MLTFR_TRY(RUN_TAKE(run, y, e->K * largest_block(run) * d));
+    for (int64_t b = run->first; b < run->last; b++) {
+        const int64_t n = block_queries(run, b, &at);
+        const mltfr_routes routes = routes_at(e, run, at);
+        expand_y(e, run, b, n, run->routed.y_back, y, view);
+        mltfr_mixture_forward(&router, n, &routes, view,
+                              e->spec.consensus ? run->y_c + at * d : NULL, run->delta + at * d);
+    }
+done:
+    return st;
+}
+
+mltfr_status mltfr_mixture_run(mltfr_engine *e, mltfr_run *run)
+{
+    mltfr_status st = MLTFR_OK;
+
+    MLTFR_AGREE(e->comm, take_rooms(e, run));
+    route_blocks(e, run);
+    MLTFR_TRY(mltfr_experts_route(e, run));
+    MLTFR_AGREE(e->comm, run_consensus(e, run));
+    MLTFR_TRY(mltfr_experts_forward(e, run));
+    MLTFR_AGREE(e->comm, mix_blocks(e, run));
+done:
+    return st;
+}
+
+/* ---- backward ------------------------------------------------------------------------------ */
+
+typedef struct {
+    int64_t split, own, Md, width; /* parts of a leaf */
+    mltfr_treesum *sum;
+    float *y, *dy, *dy_c, *dq; /* one block: [K][n][d], [K][n][d], [n][d]; dq: own queries */
+    float *load_share;         /* [K] */
+} backward;
+
+static mltfr_status backward_rooms(mltfr_engine *e, mltfr_run *run, backward *w)
+{
+    mltfr_status st = MLTFR_OK;
+    const int64_t d = e->spec.backbone.d, n = largest_block(run);
+
+    w->split = mltfr_params_backbone_end(e->params);
+    w->own = e->params->dense.n - w->split;
+    w->Md = e->spec.consensus ? e->space[e->K].M * d : 0;
+    w->width = w->own + w->Md * (e->spec.train_consensus_wv ? 2 : 1);
+    MLTFR_TRY(
+        mltfr_treesum_create(run->batch->blocks, run->first, run->last, w->width, &w->sum));
+    MLTFR_TRY(RUN_TAKE(run, w->y, e->K * n * d));
+    MLTFR_TRY(RUN_TAKE(run, w->dy, e->K * n * d));
+    MLTFR_TRY(RUN_TAKE(run, w->dy_c, n * d));
+    MLTFR_TRY(RUN_TAKE(run, w->dq, run->queries * d));
+    MLTFR_TRY(RUN_TAKE(run, w->load_share, e->K));
+    MLTFR_TRY(RUN_TAKE(run, run->routed.dy_out, mltfr_exchange_sent(run->routed.plan) * d));
+done:
+    return st;
+}
+
+static void set_load_share(const mltfr_engine *e, const mltfr_run *run, float *share)
+{
+    int64_t all = 0;
+
+    for (int64_t k = 0; k < e->K; k++)
+        all += run->routed.load[k];
+    for (int64_t k = 0; k < e->K; k++)
+        share[k] = all > 0 ? (float)((double)run->routed.load[k] / (double)all) : 0.f;
+}
+
+/* The consensus's filter of one block: dKt_c, dlogtau_c (and dVt_c) into the leaf, dq where the
+ * query is attached. */
+static void consensus_backward(mltfr_engine *e, mltfr_run *run, const backward *w, int64_t at,
+                               int64_t n, float *leaf, float *dq)
+{
+    const mltfr_filter f = mltfr_expert_filter(e, e->K, run->train);
+    const int64_t d = f.d, m = e->m;
+    float *dlogtau = leaf + (mltfr_params_offset(e->params, "consensus.log_tau") - w->split);
+    int64_t numbers[n + 1];
+
+    for (int64_t i = 0; i < n; i++)
+        numbers[i] = run->q0 + at + i;
+    mltfr_filter_backward(&f, n, run->q + at * d, numbers, run->J_c + at * m, run->s_c + at * m,
+                          run->a_c + at * m, w->dy_c, leaf + w->own,
+                          e->spec.train_consensus_wv ? leaf + w->own + w->Md : NULL, dlogtau, dq);
+}
+
+/* w_k dh' of one block into the outbox of routed rows. */
+static void pack_dy(const mltfr_engine *e, mltfr_run *run, int64_t b, int64_t n, const float *dy)
+{
+    mltfr_routed *r = &run->routed;
+    const int64_t d = e->spec.backbone.d, at = run->q_off[b] - run->q0;
+
+    for (int64_t k = 0; k < e->K; k++) {
+        const int64_t from = r->send_at[(b - run->first) * e->K + k];
+        for (int64_t i = from; i < from + r->count[b * e->K + k]; i++)
+            memcpy(r->dy_out + i * d, dy + (k * n + r->row[i] - at) * d, (size_t)d * sizeof *dy);
+    }
+}
+
+static mltfr_status backward_block(mltfr_engine *e, mltfr_run *run, backward *w, int64_t b)
+{
+    mltfr_status st = MLTFR_OK;
+    const mltfr_router router = router_of(e, run);
+    const int64_t d = router.d;
+    int64_t at;
+    const int64_t n = block_queries(run, b, &at);
+    const mltfr_routes routes = routes_at(e, run, at);
+    const float *view[e->K];
+    float *dview[e->K], *leaf = mltfr_treesum_next(w->sum), *dq_c = NULL;
+    mltfr_router_weights dw;
+
+    for (int64_t k = 0; k < e->K; k++)
+        dview[k] = w->dy + k * n * d;
+    mltfr_params_view_router(e->params, leaf, w->split, &dw);
+    expand_y(e, run, b, n, run->routed.y_back, w->y, view);
+    mltfr_router_backward(&router, &e->params->router_w, n, run->q + at * d, &routes, view,
+                          e->spec.consensus ? run->y_c + at * d : NULL, run->dh + at * d,
+                          w->load_share, dview, w->dy_c, &dw, w->dq + at * d);
+    pack_dy(e, run, b, n, w->dy);
+    if (e->spec.consensus) {
+        if (!e->set->filter_detach_query) {
+            dq_c = w->y; /* y has been read */
+            memset(dq_c, 0, (size_t)(n * d) * sizeof *dq_c);
+        }
+        consensus_backward(e, run, w, at, n, leaf, dq_c);
+    }
+    for (int64_t i = 0; dq_c != NULL && i < n * d; i++)
+        w->dq[at * d + i] += dq_c[i];
+    mltfr_treesum_push(w->sum);
+    return st;
+}
+
+/* dq of the experts, in order of expert for each query. */
+static void add_returned_dq(const mltfr_engine *e, const mltfr_run *run, float *dq)
+{
+    const mltfr_routed *r = &run->routed;
+    const int64_t d = e->spec.backbone.d;
+
+    for (int64_t b = run->first; b < run->last; b++)
+        for (int64_t k = 0; k < e->K; k++) {
+            const int64_t from = r->send_at[(b - run->first) * e->K + k];
+            for (int64_t i = from; i < from + r->count[b * e->K + k]; i++)
+                for (int64_t c = 0; c < d; c++)
+                    dq[r->row[i] * d + c] += r->dq_back[i * d + c];
+        }
+}
+
+/* The sum over all user blocks into the dense slab. */
+static mltfr_status finish_dense(mltfr_engine *e, mltfr_run *run, backward *w)
+{
+    mltfr_status st = MLTFR_OK;
+    const int64_t d = e->spec.backbone.d;
+    float *total = NULL, *g = e->params->dense.g;
+
+    MLTFR_AGREE(e->comm, RUN_TAKE(run, total, w->width));
+    MLTFR_TRY(mltfr_reduce_all(e->comm, run->batch->blocks, w->width, w->sum, total));
+    memcpy(g + w->split, total, (size_t)w->own * sizeof *g);
+    if (!e->spec.consensus)
+        goto done;
+    const mltfr_token_space *s = &e->space[e->K];
+
+    mltfr_gemm_tn(d, s->width, s->M, total + w->own, d, s->Zh_pool, s->width, 0.f,
+                  g + mltfr_params_offset(e->params, "consensus.wq"), s->width);
+    if (e->spec.train_consensus_wv)
+        mltfr_gemm_tn(s->width, d, s->M, s->Z_pool, s->width, total + w->own + w->Md, d, 0.f,
+                      g + mltfr_params_offset(e->params, "consensus.wv"), d);
+done:
+    return st;
+}
+
+mltfr_status mltfr_mixture_backward_run(mltfr_engine *e, mltfr_run *run)
+{
+    mltfr_status st = MLTFR_OK;
+    const int64_t d = e->spec.backbone.d;
+    backward w = {0};
+
+    MLTFR_AGREE(e->comm, backward_rooms(e, run, &w));
+    set_load_share(e, run, w.load_share);
+    for (int64_t b = run->first; b < run->last; b++)
+        st = backward_block(e, run, &w, b);
+    MLTFR_AGREE(e->comm, st);
+    MLTFR_TRY(mltfr_experts_backward(e, run));
+    if (!e->set->filter_detach_query)
+        add_returned_dq(e, run, w.dq);
+    MLTFR_TRY(finish_dense(e, run, &w));
+    for (int64_t b = run->first; b < run->last; b++) {
+        int64_t at;
+        const int64_t n = block_queries(run, b, &at);
+        mltfr_rmsnorm_backward(n, d, e->rms_eps, run->h + at * d, w.dq + at * d,
+                               run->dh + at * d);
+    }
+done:
+    mltfr_treesum_destroy(&w.sum);
+    return st;
+}

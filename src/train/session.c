@@ -1,0 +1,137 @@
+#include "session.h"
+
+#include <mltfr/log.h>
+#include <mltfr/rng.h>
+
+#include <string.h>
+
+/* The file the token spaces are in: tokens.path, or the data file itself (data --synthetic). */
+static const char *spaces_path(const mltfr_settings *set)
+{
+    return set->tokens_path[0] != '\0' ? set->tokens_path : set->data_path;
+}
+
+static mltfr_params_spec spec_of(const mltfr_session *s)
+{
+    const mltfr_settings *set = s->set;
+    mltfr_params_spec spec = {
+        .backbone = {.d = set->model_dim,
+                     .layers = set->model_blocks,
+                     .heads = set->model_heads,
+                     .max_len = set->data_max_len,
+                     .pre_norm = set->model_norm == MLTFR_MODEL_NORM_PRE,
+                     .ln_eps = 1e-5f,
+                     .dropout = (float)set->model_dropout},
+        .items = s->data->items,
+        .experts = set->model_experts};
+
+    if (spec.experts) {
+        spec.consensus = true;
+        spec.inject = set->item_inject != MLTFR_ITEM_INJECT_NONE;
+        spec.train_consensus_wv = set->fisher_rule == MLTFR_FISHER_RULE_NONE;
+        spec.K = s->spaces->K;
+        spec.r_c = s->spaces->r_c;
+        spec.r_s = s->spaces->r_s;
+    }
+    return spec;
+}
+
+static uint64_t digest_of(const mltfr_session *s)
+{
+    uint64_t h = mltfr_mix64((uint64_t)s->data->items + 1);
+
+    for (int64_t u = 0; u < s->data->users; u++)
+        h = mltfr_mix64(h ^ (uint64_t)s->data->offsets[u + 1]);
+    for (int64_t i = 0; i < s->data->count; i++)
+        h = mltfr_mix64(h ^ (uint64_t)s->data->ids[i]);
+    return s->spaces == NULL ? h : mltfr_mix64(h ^ s->spaces->digest);
+}
+
+static mltfr_status list_examples(mltfr_session *s)
+{
+    mltfr_status st = MLTFR_OK;
+
+    MLTFR_TRY(mltfr_interactions_examples(s->data, s->set->data_max_len,
+                                          s->set->data_windows == MLTFR_DATA_WINDOWS_ALL,
+                                          &s->examples, &s->count));
+    if (s->count == 0)
+        MLTFR_FAIL(MLTFR_E_DATA, "%s: no user has a transition to train on (2 items, or 4 where "
+                   "two are held out)", s->set->data_path);
+done:
+    return st;
+}
+
+mltfr_status mltfr_session_open(mltfr_comm *comm, const mltfr_settings *set, mltfr_session *s)
+{
+    mltfr_status st = MLTFR_OK;
+    char summary[512];
+
+    *s = (mltfr_session){.comm = comm, .set = set};
+    MLTFR_TRY(mltfr_interactions_read(comm, set, &s->data));
+    mltfr_interactions_summary(s->data, summary, sizeof summary);
+    mltfr_note("data    %s", summary);
+    MLTFR_AGREE(comm, list_examples(s));
+    if (set->model_experts) {
+        MLTFR_TRY(mltfr_spaces_open(comm, spaces_path(set), &s->spaces));
+        mltfr_note("spaces  %s: %lld LLMs, shared %lld, specific %lld dimensions",
+                   spaces_path(set), (long long)s->spaces->K, (long long)s->spaces->r_c,
+                   (long long)s->spaces->r_s);
+    }
+    const mltfr_params_spec spec = spec_of(s);
+
+    MLTFR_TRY(mltfr_engine_create(comm, set, &spec, &s->engine));
+    if (s->spaces != NULL)
+        MLTFR_TRY(mltfr_engine_load_spaces(s->engine, s->spaces));
+    MLTFR_AGREE(comm, mltfr_params_init(s->engine->params, (uint64_t)set->train_seed));
+    MLTFR_TRY(mltfr_items_refresh(s->engine));
+    s->digest = digest_of(s);
+done:
+    if (st != MLTFR_OK)
+        mltfr_session_close(s);
+    return st;
+}
+
+void mltfr_session_close(mltfr_session *s)
+{
+    mltfr_engine_destroy(&s->engine);
+    mltfr_spaces_close(&s->spaces);
+    mltfr_interactions_destroy(&s->data);
+    MLTFR_FREE(s->examples);
+}
+
+int64_t mltfr_session_steps(const mltfr_session *s)
+{
+    return (s->count + s->set->train_batch - 1) / s->set->train_batch;
+}
+
+mltfr_status mltfr_session_batch(const mltfr_session *s, int64_t epoch, int64_t i,
+                                 mltfr_batch **out)
+{
+    mltfr_status st = MLTFR_OK;
+    const uint64_t key =
+        mltfr_rng_key((uint64_t)s->set->train_seed, MLTFR_RNG_SHUFFLE, (uint64_t)epoch);
+    const int64_t first = i * s->set->train_batch;
+    const int64_t n = s->count - first < s->set->train_batch ? s->count - first
+                                                              : s->set->train_batch;
+    const mltfr_example **chosen = NULL;
+    int32_t *lengths = NULL;
+
+    *out = NULL;
+    MLTFR_TRY(MLTFR_NEW(chosen, n));
+    MLTFR_TRY(MLTFR_NEW(lengths, n));
+    for (int64_t u = 0; u < n; u++) {
+        chosen[u] = &s->examples[mltfr_rng_permute(key, (uint64_t)s->count, (uint64_t)(first + u))];
+        lengths[u] = chosen[u]->n;
+    }
+    MLTFR_TRY(mltfr_batch_create(n, lengths, out));
+    for (int64_t u = 0; u < n; u++) {
+        const int32_t *ids = s->data->ids + chosen[u]->first;
+        const size_t bytes = (size_t)lengths[u] * sizeof *ids;
+        memcpy((*out)->items + (*out)->off[u], ids, bytes);
+        memcpy((*out)->targets + (*out)->off[u], ids + 1, bytes);
+    }
+done:
+    MLTFR_FREE(chosen);
+    MLTFR_FREE(lengths);
+    return st;
+}

@@ -1,0 +1,37 @@
+/* Everything a verb needs to work with a model: data, token spaces, engine.  Private to train. */
+#ifndef MLTFR_SESSION_H
+#define MLTFR_SESSION_H
+
+#include "checkpoint.h"
+#include "evaluate_impl.h"
+
+typedef struct {
+    mltfr_comm *comm;
+    const mltfr_settings *set;
+    mltfr_interactions *data;
+    mltfr_spaces *spaces; /* NULL without experts */
+    mltfr_engine *engine;
+    uint64_t digest; /* of data and spaces */
+    /* training */
+    mltfr_example *examples;
+    int64_t count; /* of examples */
+} mltfr_session;
+
+/* Read the inputs and make the engine with its start values.  @collective */
+mltfr_status mltfr_session_open(mltfr_comm *comm, const mltfr_settings *set, mltfr_session *out);
+void mltfr_session_close(mltfr_session *s);
+
+/* Steps of an epoch; batch `i` of epoch `epoch`.  @local */
+int64_t mltfr_session_steps(const mltfr_session *s);
+mltfr_status mltfr_session_batch(const mltfr_session *s, int64_t epoch, int64_t i,
+                                 mltfr_batch **out);
+
+/* ---- schedule.c ---------------------------------------------------------------------------- */
+/* Pools, tau and item mixtures for a new epoch, where they are due; starts the experts.
+ * @collective */
+mltfr_status mltfr_schedule_epoch(mltfr_session *s, int64_t epoch);
+/* One optimiser step on a batch, number engine->at.step + 1, with all that is due in it.
+ * @collective */
+mltfr_status mltfr_schedule_step(mltfr_session *s, const mltfr_batch *batch);
+
+#endif

@@ -1,0 +1,407 @@
+/* The training loop: epochs of steps, validation, early stopping, checkpoints, the end. */
+#include "run_files.h"
+#include "session.h"
+
+#include <mltfr/log.h>
+#include <mltfr/trainer.h>
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { PATH_BYTES = 4096, PROGRESS_SECONDS = 5 };
+
+typedef struct {
+    mltfr_session session;
+    const mltfr_train_options *options;
+    mltfr_run_files files;
+    mltfr_loop_state loop;
+    mltfr_metrics best_valid;
+    int64_t stop_steps;   /* stop after so many steps of this start; 0: never */
+    double stop_seconds;  /* or so many seconds; 0: never */
+    int64_t steps_here;   /* done since this start */
+    int64_t checkpointed; /* step of the newest checkpoint; -1: none */
+    double begin, epoch_begin, last_progress;
+    double epoch_mpi; /* seconds in MPI when the epoch began */
+    bool stopped;
+} trainer;
+
+/* ---- stop ---------------------------------------------------------------------------------- */
+
+/* `15` is steps; `90s`, `10m`, `3h50m` a time. */
+static mltfr_status parse_stop(const char *text, trainer *t)
+{
+    double seconds = 0.;
+    const char *at = text;
+    char *end;
+
+    if (*text == '\0')
+        return MLTFR_OK;
+    t->stop_steps = strtoll(text, &end, 10);
+    if (*end == '\0' && t->stop_steps > 0)
+        return MLTFR_OK;
+    t->stop_steps = 0;
+    while (*at != '\0') {
+        const double n = strtod(at, &end);
+        const double unit = *end == 'h' ? 3600. : *end == 'm' ? 60. : *end == 's' ? 1. : 0.;
+        if (end == at || unit == 0. || n < 0.)
+            return mltfr_fail(MLTFR_E_USAGE, "run.stop_after: '%s' is neither a number of steps "
+                              "nor a time such as 90s or 3h50m", text);
+        seconds += n * unit;
+        at = end + 1;
+    }
+    t->stop_seconds = seconds;
+    return MLTFR_OK;
+}
+
+/* The same answer on every rank: time is rank 0's. */
+static bool must_stop(trainer *t)
+{
+    int64_t late = 0;
+
+    if (t->stop_steps > 0 && t->steps_here >= t->stop_steps)
+        return true;
+    if (t->stop_seconds <= 0.)
+        return false;
+    late = mltfr_comm_rank(t->session.comm) == 0 && mltfr_seconds() - t->begin > t->stop_seconds;
+    mltfr_comm_max_i64(t->session.comm, &late, 1);
+    return late != 0;
+}
+
+/* ---- checkpoints --------------------------------------------------------------------------- */
+
+static mltfr_status save(trainer *t)
+{
+    mltfr_status st = MLTFR_OK;
+    const mltfr_session *s = &t->session;
+    const int64_t step = s->engine->at.step;
+    char path[PATH_BYTES], dir[PATH_BYTES];
+
+    if (t->checkpointed == step)
+        return MLTFR_OK;
+    mltfr_run_files_checkpoint(t->files.dir, step, path, sizeof path);
+    MLTFR_TRY(mltfr_checkpoint_write(s->engine, &t->loop, t->options->config, s->digest, path));
+    t->checkpointed = step;
+    snprintf(dir, sizeof dir, "%s/checkpoints", t->files.dir);
+    mltfr_checkpoint_prune(s->comm, dir, s->set->checkpoint_keep, t->loop.best_step);
+done:
+    return st;
+}
+
+static mltfr_status resume(trainer *t)
+{
+    mltfr_status st = MLTFR_OK;
+    mltfr_session *s = &t->session;
+    char path[PATH_BYTES] = "", dir[PATH_BYTES];
+
+    t->loop.best_ndcg = -1.;
+    t->checkpointed = -1;
+    snprintf(dir, sizeof dir, "%s/checkpoints", s->set->run_dir);
+    if (strcmp(t->options->resume, "auto") == 0)
+        MLTFR_TRY(mltfr_checkpoint_newest(s->comm, dir, path, sizeof path));
+    else if (strcmp(t->options->resume, "no") != 0)
+        snprintf(path, sizeof path, "%s", t->options->resume);
+    if (path[0] == '\0')
+        goto done;
+    MLTFR_TRY(mltfr_checkpoint_read(s->engine, &t->loop, s->digest, path));
+    t->checkpointed = s->engine->at.step;
+    mltfr_note("resume  %s: step %" PRId64 ", epoch %" PRId64, path, s->engine->at.step,
+               s->engine->at.epoch);
+done:
+    return st;
+}
+
+/* ---- reports ------------------------------------------------------------------------------- */
+
+static void report_step(trainer *t, int64_t rows)
+{
+    const mltfr_engine *e = t->session.engine;
+
+    t->loop.epoch_loss += e->run.loss * (double)rows;
+    t->loop.epoch_rows += rows;
+    if (e->at.step % t->session.set->run_log_every == 0)
+        mltfr_run_files_line(&t->files, "{\"kind\":\"step\",\"step\":%" PRId64 ",\"loss\":%.17g}",
+                             e->at.step, e->run.loss);
+}
+
+static void report_progress(trainer *t, int64_t done, int64_t steps, int64_t rows_here)
+{
+    const mltfr_engine *e = t->session.engine;
+    const double now = mltfr_seconds(), spent = now - t->epoch_begin;
+
+    if (t->options->progress == MLTFR_PROGRESS_NONE || done == steps ||
+        now - t->last_progress < PROGRESS_SECONDS)
+        return;
+    t->last_progress = now;
+    mltfr_note("epoch %3" PRId64 "/%" PRId64 "  step %" PRId64 "/%" PRId64
+               "  loss %.4f  %.0f positions/s",
+               e->at.epoch, t->session.set->train_epochs, done, steps, e->run.loss,
+               (double)rows_here / spent);
+}
+
+static void report_experts(trainer *t)
+{
+    const mltfr_engine *e = t->session.engine;
+
+    if (!mltfr_experts_on(e))
+        return;
+    const int64_t *load = e->run.routed.load;
+    char loads[1024] = "", phis[1024] = "";
+    size_t a = 0, b = 0;
+
+    for (int64_t k = 0; k < e->K && a < sizeof loads && b < sizeof phis; k++) {
+        a += (size_t)snprintf(loads + a, sizeof loads - a, "%s%" PRId64, k ? "," : "", load[k]);
+        b += (size_t)snprintf(phis + b, sizeof phis - b, "%s%.6g", k ? "," : "", e->phi[k]);
+    }
+    mltfr_run_files_line(&t->files,
+                         "{\"kind\":\"experts\",\"epoch\":%" PRId64 ",\"step\":%" PRId64
+                         ",\"load\":[%s],\"phi\":[%s],\"residual\":%.3g}",
+                         e->at.epoch, e->at.step, loads, phis, e->residual);
+}
+
+static void report_epoch(trainer *t)
+{
+    const mltfr_engine *e = t->session.engine;
+    const double seconds = mltfr_seconds() - t->epoch_begin;
+    const double loss = t->loop.epoch_loss / (double)t->loop.epoch_rows;
+    const double rate = (double)t->loop.epoch_rows / seconds;
+    const double mpi = mltfr_comm_seconds() - t->epoch_mpi;
+
+    mltfr_run_files_line(&t->files,
+                         "{\"kind\":\"epoch\",\"epoch\":%" PRId64 ",\"step\":%" PRId64
+                         ",\"loss\":%.17g,\"seconds\":%.6f,\"positions_per_s\":%.1f}",
+                         e->at.epoch, e->at.step, loss, seconds, rate);
+    mltfr_run_files_line(&t->files,
+                         "{\"kind\":\"time\",\"epoch\":%" PRId64 ",\"step\":%" PRId64
+                         ",\"train\":%.6f,\"mpi\":%.6f,\"exposed\":%.4f}",
+                         e->at.epoch, e->at.step, seconds, mpi, mpi / seconds);
+    if (t->options->progress != MLTFR_PROGRESS_NONE)
+        mltfr_note("epoch %3" PRId64 "/%" PRId64 "  loss %.4f  %.2f s  %.0f positions/s  mpi %.0f%%",
+                   e->at.epoch, t->session.set->train_epochs, loss, seconds, rate,
+                   100. * mpi / seconds);
+    report_experts(t);
+}
+
+static void report_metrics(trainer *t, const char *kind, const mltfr_metrics *m)
+{
+    const mltfr_engine *e = t->session.engine;
+    char text[512];
+
+    mltfr_metrics_json(m, text, sizeof text);
+    mltfr_run_files_line(&t->files,
+                         "{\"kind\":\"%s\",\"epoch\":%" PRId64 ",\"step\":%" PRId64 ",%s}", kind,
+                         e->at.epoch, e->at.step, text);
+}
+
+/* ---- epochs -------------------------------------------------------------------------------- */
+
+static mltfr_status validate(trainer *t)
+{
+    mltfr_status st = MLTFR_OK;
+    mltfr_session *s = &t->session;
+    mltfr_metrics m;
+
+    MLTFR_TRY(mltfr_evaluate_engine(s->engine, s->data, MLTFR_SPLIT_VALID, &m));
+    report_metrics(t, "valid", &m);
+    const bool better = m.ndcg[1] > t->loop.best_ndcg;
+
+    if (better) {
+        t->loop.best_ndcg = m.ndcg[1];
+        t->loop.best_step = s->engine->at.step;
+        t->loop.best_epoch = s->engine->at.epoch;
+        t->loop.bad_evaluations = 0;
+    } else {
+        t->loop.bad_evaluations++;
+    }
+    if (t->options->progress != MLTFR_PROGRESS_NONE)
+        mltfr_note("valid   ndcg@10=%.4f hr@10=%.4f%s", m.ndcg[1], m.hr[1], better ? "  best" : "");
+done:
+    return st;
+}
+
+static mltfr_status train_batch(trainer *t, int64_t epoch, int64_t i, int64_t *rows)
+{
+    mltfr_status st = MLTFR_OK;
+    mltfr_batch *batch = NULL;
+
+    MLTFR_AGREE(t->session.comm, mltfr_session_batch(&t->session, epoch, i, &batch));
+    MLTFR_TRY(mltfr_schedule_step(&t->session, batch));
+    *rows = batch->rows;
+    t->steps_here++;
+done:
+    mltfr_batch_destroy(&batch);
+    return st;
+}
+
+static bool is_last_step(const trainer *t)
+{
+    const int64_t most = t->session.set->train_max_steps;
+
+    return most > 0 && t->session.engine->at.step >= most;
+}
+
+/* Steps of an epoch from where it stands; leaves early at a stop or the last step. */
+static mltfr_status run_steps(trainer *t, int64_t epoch)
+{
+    mltfr_status st = MLTFR_OK;
+    const mltfr_settings *set = t->session.set;
+    const int64_t steps = mltfr_session_steps(&t->session);
+    int64_t rows = 0, rows_here = 0;
+
+    for (int64_t i = t->session.engine->at.step - (epoch - 1) * steps; i < steps; i++) {
+        if (i == 0) {
+            MLTFR_TRY(mltfr_schedule_epoch(&t->session, epoch));
+            t->loop.epoch_loss = 0.;
+            t->loop.epoch_rows = 0;
+        }
+        MLTFR_TRY(train_batch(t, epoch, i, &rows));
+        rows_here += rows;
+        report_step(t, rows);
+        report_progress(t, i + 1, steps, rows_here);
+        t->stopped = must_stop(t);
+        if (t->stopped || is_last_step(t))
+            break;
+        if (set->checkpoint_every > 0 && t->session.engine->at.step % set->checkpoint_every == 0 &&
+            i + 1 < steps)
+            MLTFR_TRY(save(t));
+    }
+done:
+    return st;
+}
+
+static mltfr_status run_epoch(trainer *t, int64_t epoch)
+{
+    mltfr_status st = MLTFR_OK;
+    const mltfr_settings *set = t->session.set;
+    const int64_t steps = mltfr_session_steps(&t->session);
+
+    t->session.engine->at.epoch = epoch;
+    t->epoch_begin = t->last_progress = mltfr_seconds();
+    t->epoch_mpi = mltfr_comm_seconds();
+    MLTFR_TRY(run_steps(t, epoch));
+    const bool whole = t->session.engine->at.step == epoch * steps;
+
+    if (whole || is_last_step(t))
+        report_epoch(t);
+    if (whole && set->eval_every > 0 && epoch % set->eval_every == 0)
+        MLTFR_TRY(validate(t));
+    if (t->stopped || is_last_step(t) || (whole && set->checkpoint_every == 0) ||
+        t->loop.best_step == t->session.engine->at.step ||
+        (set->checkpoint_every > 0 && t->session.engine->at.step % set->checkpoint_every == 0))
+        MLTFR_TRY(save(t));
+done:
+    return st;
+}
+
+static bool is_over(const trainer *t, int64_t epoch)
+{
+    const mltfr_settings *set = t->session.set;
+
+    return epoch > set->train_epochs || is_last_step(t) ||
+           (set->train_patience > 0 && t->loop.bad_evaluations >= set->train_patience);
+}
+
+static mltfr_status run_epochs(trainer *t)
+{
+    mltfr_status st = MLTFR_OK;
+    const int64_t steps = mltfr_session_steps(&t->session);
+
+    for (int64_t epoch = t->session.engine->at.step / steps + 1; !is_over(t, epoch) && !t->stopped;
+         epoch++)
+        MLTFR_TRY(run_epoch(t, epoch));
+done:
+    return st;
+}
+
+/* ---- the end ------------------------------------------------------------------------------- */
+
+/* Test with the best parameters (those of the end where nothing was validated). */
+static mltfr_status finish(trainer *t)
+{
+    mltfr_status st = MLTFR_OK;
+    mltfr_session *s = &t->session;
+    mltfr_metrics valid, test;
+    char path[PATH_BYTES];
+    mltfr_loop_state ignored;
+
+    if (t->loop.best_step == 0) {
+        t->loop.best_step = s->engine->at.step;
+        t->loop.best_epoch = s->engine->at.epoch;
+    }
+    MLTFR_TRY(save(t));
+    mltfr_run_files_checkpoint(t->files.dir, t->loop.best_step, path, sizeof path);
+    if (t->loop.best_step != s->engine->at.step)
+        MLTFR_TRY(mltfr_checkpoint_read(s->engine, &ignored, s->digest, path));
+    MLTFR_TRY(mltfr_evaluate_engine(s->engine, s->data, MLTFR_SPLIT_VALID, &valid));
+    MLTFR_TRY(mltfr_evaluate_engine(s->engine, s->data, MLTFR_SPLIT_TEST, &test));
+    report_metrics(t, "test", &test);
+    const mltfr_result result = {&t->loop, &valid, &test, mltfr_seconds() - t->begin,
+                                 mltfr_comm_size(s->comm)};
+
+    MLTFR_TRY(mltfr_run_files_result(&t->files, &result));
+    int64_t peak = (int64_t)mltfr_mem_peak();
+
+    mltfr_comm_max_i64(s->comm, &peak, 1);
+    mltfr_note("best    epoch %" PRId64 ", %s", t->loop.best_epoch, path);
+    mltfr_note("memory  at most %.1f MiB a rank", (double)peak / 1048576.);
+    mltfr_run_files_say("test", &test);
+done:
+    return st;
+}
+
+static bool has_ended(mltfr_comm *comm, const mltfr_settings *set, const char *how)
+{
+    mltfr_metrics test = {0};
+    char best[PATH_BYTES];
+
+    if (strcmp(how, "auto") != 0 ||
+        !mltfr_run_files_ended(comm, set->run_dir, &test, best, sizeof best))
+        return false;
+    mltfr_note("%s: this run has ended; --resume=no starts anew", set->run_dir);
+    mltfr_run_files_say("test", &test);
+    return true;
+}
+
+/* A fresh start in a directory that was used before: what is there must not be taken for this
+ * run's. */
+static void clear_old(mltfr_comm *comm, const char *dir)
+{
+    char path[PATH_BYTES];
+
+    snprintf(path, sizeof path, "%s/checkpoints", dir);
+    mltfr_checkpoint_prune(comm, path, 0, -1);
+    snprintf(path, sizeof path, "%s/result.json", dir);
+    if (mltfr_comm_rank(comm) == 0)
+        unlink(path);
+    mltfr_comm_barrier(comm);
+}
+
+mltfr_status mltfr_train(mltfr_comm *comm, const mltfr_settings *settings,
+                         const mltfr_train_options *options)
+{
+    mltfr_status st = MLTFR_OK;
+    trainer t = {.options = options, .begin = mltfr_seconds()};
+
+    MLTFR_TRY(parse_stop(settings->run_stop_after, &t));
+    if (has_ended(comm, settings, options->resume))
+        return MLTFR_OK;
+    MLTFR_TRY(mltfr_session_open(comm, settings, &t.session));
+    if (strcmp(options->resume, "no") == 0)
+        clear_old(comm, settings->run_dir);
+    MLTFR_TRY(resume(&t));
+    MLTFR_TRY(mltfr_run_files_open(comm, settings->run_dir, t.session.engine->at.step, &t.files));
+    MLTFR_TRY(run_epochs(&t));
+    if (t.stopped && !is_over(&t, 0)) {
+        mltfr_note("stopped at step %" PRId64 "; --resume=auto goes on", t.session.engine->at.step);
+        st = mltfr_fail(MLTFR_STOPPED, "stopped with a complete checkpoint");
+    } else {
+        MLTFR_TRY(finish(&t));
+    }
+done:
+    mltfr_run_files_close(&t.files);
+    mltfr_session_close(&t.session);
+    return st;
+}

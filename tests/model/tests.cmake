@@ -1,0 +1,4 @@
+foreach(topic filter router pool consensus)
+  mltfr_unit_test(NAME model.${topic} SOURCE ${PROJECT_SOURCE_DIR}/tests/unit/model_${topic}.c
+    LIBS mltfr_model)
+endforeach()

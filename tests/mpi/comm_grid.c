@@ -1,0 +1,306 @@
+/* Grid algebra against plain loops and itself: Gram matrices by bits, eigenvectors by residual and
+ * orthogonality, solves by residual; orders below and above the block, ranks outside the grid. */
+#include "../../mpi/comm_impl.h"
+
+#include <mltfr/grid.h>
+#include <mltfr/mem.h>
+#include <mltfr/rng.h>
+
+#include <dlfcn.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static int failures;
+
+#define CHECK(condition, ...)                                                                      \
+    do {                                                                                           \
+        if (!(condition)) {                                                                        \
+            failures++;                                                                            \
+            fprintf(stderr, "%s:%d: %s: ", __FILE__, __LINE__, #condition);                        \
+            fprintf(stderr, __VA_ARGS__);                                                          \
+            fputc('\n', stderr);                                                                   \
+        }                                                                                          \
+    } while (0)
+#define MUST(call)                                                                                 \
+    do {                                                                                           \
+        if ((call) != MLTFR_OK)                                                                    \
+            mltfr_panic("%s: %s", #call, mltfr_error_text);                                        \
+    } while (0)
+
+enum { BLOCKS = 7, ROWS = 40 };
+
+/* Entry (i, j) of a tall matrix; columns fade, so eigenvalues spread. */
+static double entry(int64_t i, int64_t j)
+{
+    uint64_t key = mltfr_rng_key(5, MLTFR_RNG_SYNTHETIC, (uint64_t)i);
+
+    return (mltfr_rng_uniform(key, (uint64_t)j) - .5) / (1. + .1 * (double)j);
+}
+
+/* Block b has ROWS - b rows. */
+static int64_t fill(void *context, int64_t block, int64_t cols, double *X)
+{
+    int64_t rows = ROWS - block;
+
+    (void)context;
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = 0; j < cols; j++)
+            X[i * cols + j] = entry(block * ROWS + i, j);
+    return rows;
+}
+
+static mltfr_row_blocks blocks_of(const mltfr_comm *comm)
+{
+    return (mltfr_row_blocks){.first = mltfr_share_first(BLOCKS, comm->size, comm->rank),
+                              .last = mltfr_share_first(BLOCKS, comm->size, comm->rank + 1),
+                              .max_rows = ROWS,
+                              .fill = fill};
+}
+
+/* The upper triangle of the Gram matrix, mirrored, on every rank. */
+static double *gram_on(mltfr_comm *comm, int64_t n)
+{
+    mltfr_grid *grid;
+    mltfr_matrix *S;
+    mltfr_row_blocks X = blocks_of(comm);
+    double *full;
+
+    MUST(mltfr_grid_create(comm, n, &grid));
+    MUST(mltfr_matrix_create(grid, n, n, &S));
+    MUST(mltfr_matrix_gram(S, &X, .25));
+    MUST(MLTFR_NEW(full, n * n));
+    MUST(mltfr_matrix_get(S, 0, n, full));
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t j = 0; j < i; j++)
+            full[i * n + j] = full[j * n + i];
+    mltfr_matrix_destroy(&S);
+    mltfr_grid_destroy(&grid);
+    return full;
+}
+
+static void test_gram(mltfr_comm *comm, int64_t n)
+{
+    struct mltfr_comm self = {MPI_COMM_SELF, 0, 1};
+    double *all = gram_on(comm, n), *one = gram_on(&self, n), worst = 0;
+
+    CHECK(memcmp(all, one, (size_t)(n * n) * sizeof *all) == 0, "n=%d: bits differ", (int)n);
+    for (int64_t i = 0; i < n; i += 7)
+        for (int64_t j = 0; j < n; j += 5) {
+            double sum = 0;
+            for (int64_t b = 0; b < BLOCKS; b++)
+                for (int64_t r = 0; r < ROWS - b; r++)
+                    sum += entry(b * ROWS + r, i) * entry(b * ROWS + r, j);
+            worst = fmax(worst, fabs(all[i * n + j] - .25 * sum));
+        }
+    CHECK(worst < 1e-13, "n=%d: %g", (int)n, worst);
+    MLTFR_FREE(all);
+    MLTFR_FREE(one);
+}
+
+/* max |A B - C| with A[n][k] (or its transpose), by plain loops. */
+static double differ(int64_t n, const double *A, bool transposed, const double *B, const double *C)
+{
+    double worst = 0;
+
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t j = 0; j < n; j++) {
+            double sum = 0;
+            for (int64_t k = 0; k < n; k++)
+                sum += (transposed ? A[k * n + i] : A[i * n + k]) * B[k * n + j];
+            worst = fmax(worst, fabs(sum - C[i * n + j]));
+        }
+    return worst;
+}
+
+static void test_eigen(mltfr_comm *comm, int64_t n)
+{
+    mltfr_grid *grid;
+    mltfr_matrix *S, *V;
+    double *full = gram_on(comm, n), *vectors, *lam, *scaled, *unit;
+
+    MUST(mltfr_grid_create(comm, n, &grid));
+    MUST(mltfr_matrix_create(grid, n, n, &S));
+    MUST(mltfr_matrix_create(grid, n, n, &V));
+    MUST(MLTFR_NEW(lam, n));
+    MUST(MLTFR_NEW(vectors, n * n));
+    MUST(MLTFR_NEW(scaled, n * n));
+    MUST(MLTFR_NEW(unit, n * n));
+    mltfr_matrix_set(S, full);
+    MUST(mltfr_matrix_eigen(S, lam, V));
+    MUST(mltfr_matrix_fix_signs(V));
+    MUST(mltfr_matrix_get(V, 0, n, vectors));
+    for (int64_t j = 0; j < n; j++) {
+        int64_t largest = 0;
+        CHECK(j == 0 || lam[j] <= lam[j - 1], "n=%d j=%d: not falling", (int)n, (int)j);
+        unit[j * n + j] = 1;
+        for (int64_t i = 0; i < n; i++) {
+            scaled[i * n + j] = vectors[i * n + j] * lam[j];
+            if (fabs(vectors[i * n + j]) > fabs(vectors[largest * n + j]))
+                largest = i;
+        }
+        CHECK(vectors[largest * n + j] > 0, "n=%d j=%d: sign", (int)n, (int)j);
+    }
+    double residual = differ(n, full, false, vectors, scaled);
+    double basis = differ(n, vectors, true, vectors, unit);
+    CHECK(residual <= 1e-12 * fmax(1, lam[0]), "n=%d: residual %g", (int)n, residual);
+    CHECK(basis <= 1e-11, "n=%d: orthogonality %g", (int)n, basis);
+    MLTFR_FREE(lam);
+    MLTFR_FREE(vectors);
+    MLTFR_FREE(scaled);
+    MLTFR_FREE(unit);
+    MLTFR_FREE(full);
+    mltfr_matrix_destroy(&S);
+    mltfr_matrix_destroy(&V);
+    mltfr_grid_destroy(&grid);
+}
+
+static void test_solve(mltfr_comm *comm, int64_t n, int64_t rhs)
+{
+    mltfr_grid *grid;
+    mltfr_matrix *S, *B;
+    double *full = gram_on(comm, n), *b, *x, worst = 0;
+
+    for (int64_t i = 0; i < n; i++)
+        full[i * n + i] += .5;
+    MUST(mltfr_grid_create(comm, n, &grid));
+    MUST(mltfr_matrix_create(grid, n, n, &S));
+    MUST(mltfr_matrix_create(grid, n, rhs, &B));
+    MUST(MLTFR_NEW(b, n * rhs));
+    MUST(MLTFR_NEW(x, n * rhs));
+    for (int64_t i = 0; i < n * rhs; i++)
+        b[i] = entry(i, 3);
+    mltfr_matrix_set(S, full);
+    mltfr_matrix_set(B, b);
+    MUST(mltfr_matrix_solve(S, B));
+    MUST(mltfr_matrix_get(B, 0, rhs, x));
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t j = 0; j < rhs; j++) {
+            double sum = -b[i * rhs + j];
+            for (int64_t k = 0; k < n; k++)
+                sum += full[i * n + k] * x[k * rhs + j];
+            worst = fmax(worst, fabs(sum));
+        }
+    CHECK(worst < 1e-12, "n=%d: residual %g", (int)n, worst);
+
+    full[n * n - 1] = -1; /* not positive definite, then not finite */
+    mltfr_matrix_set(S, full);
+    CHECK(mltfr_matrix_solve(S, B) == MLTFR_E_NUMERIC, "n=%d: indefinite", (int)n);
+    full[0] = NAN;
+    mltfr_matrix_set(S, full);
+    CHECK(mltfr_matrix_solve(S, B) == MLTFR_E_NUMERIC, "n=%d: NaN", (int)n);
+    MLTFR_FREE(b);
+    MLTFR_FREE(x);
+    MLTFR_FREE(full);
+    mltfr_matrix_destroy(&S);
+    mltfr_matrix_destroy(&B);
+    mltfr_grid_destroy(&grid);
+}
+
+/* Rectangles at odd corners: the blocks E8 works on. */
+static void test_views(mltfr_comm *comm)
+{
+    enum { N = 53, A0 = 13, M = 21, K = 19 };
+    mltfr_grid *grid;
+    mltfr_matrix *S, *C, *T, *R;
+    double full[N * N], c[K * M], got[N * N], worst = 0, back[K * M];
+
+    MUST(mltfr_grid_create(comm, N, &grid));
+    MUST(mltfr_matrix_create(grid, N, N, &S));
+    MUST(mltfr_matrix_create(grid, M, K, &C));
+    MUST(mltfr_matrix_create(grid, M, K, &T));
+    MUST(mltfr_matrix_create(grid, K, M, &R));
+    for (int64_t i = 0; i < N * N; i++)
+        full[i] = entry(i / N, i % N);
+    for (int64_t i = 0; i < K * M; i++)
+        c[i] = entry(i / K, 60 + i % K);
+    mltfr_matrix_set(S, full);
+    mltfr_matrix_set(C, c);
+    mltfr_view block = {S, A0, A0, M, M};
+    mltfr_matrix_multiply_symmetric(block, mltfr_view_all(C), mltfr_view_all(T));
+    MUST(mltfr_matrix_get(T, 0, K, got));
+    for (int64_t i = 0; i < M; i++)
+        for (int64_t j = 0; j < K; j++) {
+            double sum = -got[i * K + j];
+            for (int64_t k = 0; k < M; k++) {
+                int64_t lo = i < k ? i : k, hi = i < k ? k : i;
+                sum += full[(A0 + lo) * N + A0 + hi] * c[k * K + j];
+            }
+            worst = fmax(worst, fabs(sum));
+        }
+    CHECK(worst < 1e-13, "symmetric rectangle: %g", worst);
+    mltfr_matrix_transpose(mltfr_view_all(T), mltfr_view_all(R));
+    MUST(mltfr_matrix_get(R, 0, M, back));
+    worst = 0;
+    for (int64_t i = 0; i < K * M; i++)
+        worst = fmax(worst, fabs(back[i] - got[i % M * K + i / M]));
+    CHECK(worst == 0, "transpose: %g", worst);
+    MUST(mltfr_matrix_get(T, 3, 5, back));
+    for (int64_t i = 0; i < M * 5; i++)
+        CHECK(back[i] == got[i / 5 * K + 3 + i % 5], "columns: %d", (int)i);
+    mltfr_matrix_destroy(&S);
+    mltfr_matrix_destroy(&C);
+    mltfr_matrix_destroy(&T);
+    mltfr_matrix_destroy(&R);
+    mltfr_grid_destroy(&grid);
+}
+
+static void test_not_finite(mltfr_comm *comm)
+{
+    mltfr_grid *grid;
+    mltfr_matrix *S, *V;
+    double full[9] = {1, 0, 0, 0, INFINITY, 0, 0, 0, 1}, lam[3];
+
+    MUST(mltfr_grid_create(comm, 3, &grid));
+    MUST(mltfr_matrix_create(grid, 3, 3, &S));
+    MUST(mltfr_matrix_create(grid, 3, 3, &V));
+    mltfr_matrix_set(S, full);
+    CHECK(mltfr_matrix_eigen(S, lam, V) == MLTFR_E_NUMERIC, "Inf is accepted");
+    mltfr_matrix_destroy(&S);
+    mltfr_matrix_destroy(&V);
+    mltfr_grid_destroy(&grid);
+}
+
+/* Grids are given back: far more of them than BLACS and MPI could hold. */
+static void test_many_grids(mltfr_comm *comm)
+{
+    for (int i = 0; i < 3000; i++) {
+        mltfr_grid *grid;
+        MUST(mltfr_grid_create(comm, 100, &grid));
+        mltfr_grid_destroy(&grid);
+    }
+}
+
+/* ScaLAPACK's error handler is ours. */
+static void test_handler(void)
+{
+    Dl_info info;
+    void *handler = dlsym(RTLD_DEFAULT, "pxerbla_");
+
+    CHECK(handler != NULL && dladdr(handler, &info) != 0, "no handler");
+    CHECK(strstr(info.dli_fname, "scalapack") == NULL, "handler of %s", info.dli_fname);
+}
+
+int main(int argc, char **argv)
+{
+    const int64_t orders[] = {1, 2, 3, 7, 8, 33, 64, 130};
+    mltfr_comm *comm;
+    int64_t total;
+
+    MUST(mltfr_comm_start(&argc, &argv, &comm));
+    for (size_t i = 0; i < sizeof orders / sizeof *orders; i++) {
+        test_gram(comm, orders[i]);
+        test_eigen(comm, orders[i]);
+        test_solve(comm, orders[i], 1 + orders[i] / 2);
+    }
+    test_views(comm);
+    test_not_finite(comm);
+    test_many_grids(comm);
+    test_handler();
+    total = failures;
+    mltfr_comm_sum_i64(comm, &total, 1);
+    mltfr_comm_finish(&comm);
+    if (mltfr_mem_now() != 0)
+        fprintf(stderr, "%zu bytes are still held\n", mltfr_mem_now());
+    return total != 0 || mltfr_mem_now() != 0;
+}

@@ -1,0 +1,138 @@
+/* Products against plain loops in double, also at size 0; the SPD solve against its definition. */
+#include <mltfr/linalg.h>
+#include <mltfr/mem.h>
+#include <mltfr/rng.h>
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { LD = 13 };
+
+static void fill(int64_t n, float *x, uint64_t salt)
+{
+    uint64_t key = mltfr_rng_key(salt, MLTFR_RNG_SYNTHETIC, 0);
+
+    for (int64_t i = 0; i < n; i++)
+        x[i] = (float)mltfr_rng_normal(key, (uint64_t)i);
+}
+
+typedef void (*product)(int64_t, int64_t, int64_t, const float *, int64_t, const float *, int64_t,
+                        float, float *, int64_t);
+
+/* Strides of A's (row, inner) and B's (inner, column) say which of the three forms it is. */
+static void check_product(product multiply, const int64_t size[3], const int64_t sa[2],
+                          const int64_t sb[2])
+{
+    float A[LD * LD], B[LD * LD], C[LD * LD], before[LD * LD];
+
+    fill(LD * LD, A, 1);
+    fill(LD * LD, B, 2);
+    fill(LD * LD, C, 3);
+    memcpy(before, C, sizeof C);
+    multiply(size[0], size[1], size[2], A, LD, B, LD, .5f, C, LD);
+    for (int64_t i = 0; i < LD; i++)
+        for (int64_t j = 0; j < LD; j++) {
+            double want = before[i * LD + j];
+
+            if (i < size[0] && j < size[1]) {
+                want *= .5;
+                for (int64_t k = 0; k < size[2]; k++)
+                    want += (double)A[i * sa[0] + k * sa[1]] * B[k * sb[0] + j * sb[1]];
+            }
+            assert_float_equal(C[i * LD + j], want, 1e-5);
+        }
+}
+
+static void products_match_loops(void **state)
+{
+    const int64_t sizes[][3] = {{7, 5, 9}, {1, 13, 2}, {4, 4, 0}, {0, 3, 3}, {3, 0, 3}};
+
+    (void)state;
+    for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++) {
+        check_product(mltfr_gemm_nn, sizes[s], (int64_t[]){LD, 1}, (int64_t[]){LD, 1});
+        check_product(mltfr_gemm_nt, sizes[s], (int64_t[]){LD, 1}, (int64_t[]){1, LD});
+        check_product(mltfr_gemm_tn, sizes[s], (int64_t[]){1, LD}, (int64_t[]){LD, 1});
+    }
+}
+
+/* beta 0 must not read C: it may hold anything. */
+static void beta_zero_ignores_old_values(void **state)
+{
+    float A[4] = {1.f, 0.f, 0.f, 1.f}, C[4] = {NAN, NAN, NAN, NAN};
+
+    (void)state;
+    mltfr_gemm_nn(2, 2, 2, A, 2, A, 2, 0.f, C, 2);
+    assert_memory_equal(C, A, sizeof C);
+    C[0] = NAN;
+    mltfr_gemm_nn(1, 1, 0, A, 1, A, 1, 0.f, C, 1);
+    assert_true(C[0] == 0.f);
+}
+
+/* S = G G^T + I of the given order, and right-hand sides. */
+static void make_system(int n, int rhs, double *S, double *B)
+{
+    uint64_t key = mltfr_rng_key(9, MLTFR_RNG_SYNTHETIC, 0);
+
+    for (int i = 0; i < n; i++)
+        for (int j = 0; j < n; j++) {
+            S[i * n + j] = i == j;
+            for (int k = 0; k < n; k++)
+                S[i * n + j] += mltfr_rng_normal(key, (uint64_t)(i * n + k)) *
+                                mltfr_rng_normal(key, (uint64_t)(j * n + k));
+        }
+    for (int i = 0; i < n * rhs; i++)
+        B[i] = mltfr_rng_normal(key, (uint64_t)(n * n + i));
+}
+
+static void solve_solves(void **state)
+{
+    enum { N = 6, RHS = 3 };
+    double S[N * N], B[N * RHS], keep[N * N], X[N * RHS];
+
+    (void)state;
+    make_system(N, RHS, S, B);
+    memcpy(keep, S, sizeof S);
+    memcpy(X, B, sizeof B);
+    assert_int_equal(mltfr_spd_solve(N, RHS, S, X), MLTFR_OK);
+    for (int i = 0; i < N; i++)
+        for (int j = 0; j < RHS; j++) {
+            double sum = 0.;
+
+            for (int k = 0; k < N; k++)
+                sum += keep[i * N + k] * X[k * RHS + j];
+            assert_true(fabs(sum - B[i * RHS + j]) < 1e-10);
+        }
+    assert_int_equal(mltfr_spd_solve(0, RHS, S, X), MLTFR_OK);
+    assert_int_equal(mltfr_mem_now(), 0);
+}
+
+static void bad_systems_are_refused(void **state)
+{
+    double indefinite[4] = {1., 2., 2., 1.}, nan[4] = {1., 0., 0., NAN}, B[2] = {1., 1.};
+    double one[1] = {1.}, inf[1] = {INFINITY};
+
+    (void)state;
+    assert_int_equal(mltfr_spd_solve(2, 1, indefinite, B), MLTFR_E_NUMERIC);
+    assert_non_null(strstr(mltfr_error_text, "not positive"));
+    assert_int_equal(mltfr_spd_solve(2, 1, nan, B), MLTFR_E_NUMERIC);
+    assert_int_equal(mltfr_spd_solve(1, 1, one, inf), MLTFR_E_NUMERIC);
+    assert_non_null(strstr(mltfr_error_text, "not finite"));
+    assert_int_equal(mltfr_mem_now(), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(products_match_loops),
+        cmocka_unit_test(beta_zero_ignores_old_values),
+        cmocka_unit_test(solve_solves),
+        cmocka_unit_test(bad_systems_are_refused),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
