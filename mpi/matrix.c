@@ -1,8 +1,9 @@
 /* Products, solves and eigenvectors of block-cyclic matrices, by PBLAS and ScaLAPACK.
  *
- * pdsyevd is not used: with the workspace it asks for it returns wrong vectors and info 0 for some
- * small matrices.  pdsyevr has no such case known, but the result is still probed, S x against
- * V lam V^T x, because a wrong basis would look like a bad alignment and no more.  An illegal
+ * Eigenvectors come from pdsyevd, with more workspace than it asks for: with just that it returns
+ * wrong vectors and info 0 for some small matrices.  pdsyevr, with info 0 too, has returned one
+ * vector twice for a residual covariance of order 576 (E9).  So every result is probed, S x against
+ * V lam V^T x: a wrong basis would look like a bad alignment and no more.  An illegal
  * argument would only be printed by ScaLAPACK: pxerbla_ below takes its place and ends the
  * program.  NaN passes a factorisation with info 0: results are looked at, not trusted. */
 #include "grid_impl.h"
@@ -23,10 +24,9 @@ void pdtran_(const int *, const int *, const double *, const double *, const int
              const int *, const double *, double *, const int *, const int *, const int *);
 void pdposv_(const char *, const int *, const int *, double *, const int *, const int *,
              const int *, double *, const int *, const int *, const int *, int *, size_t);
-void pdsyevr_(const char *, const char *, const char *, const int *, double *, const int *,
-              const int *, const int *, const double *, const double *, const int *, const int *,
-              int *, int *, double *, double *, const int *, const int *, const int *, double *,
-              const int *, int *, const int *, int *, size_t, size_t, size_t);
+void pdsyevd_(const char *, const char *, const int *, double *, const int *, const int *,
+              const int *, double *, double *, const int *, const int *, const int *, double *,
+              const int *, int *, const int *, int *, size_t, size_t);
 void pxerbla_(const int *context, const char *routine, const int *info, size_t length);
 
 __attribute__((visibility("default"))) void pxerbla_(const int *context, const char *routine,
@@ -225,34 +225,43 @@ static void negate(mltfr_matrix *m)
         m->data[i] = -m->data[i];
 }
 
-/* One call of pdsyevr; with lwork = -1 it only says the workspace it needs. */
-static int call_pdsyevr(mltfr_matrix *S, double *lam, mltfr_matrix *V, double *work, int lwork,
+/* One call of pdsyevd; with lwork = -1 it only says the workspace it asks for. */
+static int call_pdsyevd(mltfr_matrix *S, double *lam, mltfr_matrix *V, double *work, int lwork,
                         int *iwork, int liwork)
 {
-    int n = (int)S->rows, one = 1, found = 0, vectors = 0, info = 0;
-    double none = 0;
+    int n = (int)S->rows, one = 1, info = 0;
 
-    pdsyevr_("V", "A", "U", &n, S->data, &one, &one, S->desc, &none, &none, &one, &n, &found,
-             &vectors, lam, V->data, &one, &one, V->desc, work, &lwork, iwork, &liwork, &info, 1, 1,
-             1);
+    pdsyevd_("V", "U", &n, S->data, &one, &one, S->desc, lam, V->data, &one, &one, V->desc, work,
+             &lwork, iwork, &liwork, &info, 1, 1);
     return info;
+}
+
+/* What pdsyevd writes beyond the workspace it asks for. */
+static int64_t extra_work(const mltfr_matrix *S)
+{
+    int64_t nb = S->grid->block;
+    int64_t p = S->local_rows > nb ? S->local_rows : nb,
+            q = S->local_cols > nb ? S->local_cols : nb;
+
+    return 8 * S->rows + p * (nb + q) + nb * (p + q + 2 * nb);
 }
 
 /* What one rank does: -S gives the eigenvalues in falling order. */
 static mltfr_status decompose(mltfr_matrix *S, double *lam, mltfr_matrix *V, int *info)
 {
     mltfr_status st = MLTFR_OK;
-    double *work = NULL, need[3] = {0};
-    int *iwork = NULL, ineed[3] = {0};
+    double *work = NULL, need = 0;
+    int *iwork = NULL, ineed = 0;
 
     if (!mltfr_grid_inside(S->grid))
         goto done;
     negate(S);
-    *info = call_pdsyevr(S, lam, V, need, -1, ineed, -1);
-    int lwork = (int)need[0], liwork = ineed[0];
+    *info = call_pdsyevd(S, lam, V, &need, -1, &ineed, -1);
+    int lwork = mltfr_count_to_int((int64_t)need + extra_work(S));
+    int liwork = mltfr_count_to_int(ineed + 7 * S->rows + 8 * S->grid->across + 2);
     MLTFR_TRY(MLTFR_NEW(work, lwork));
     MLTFR_TRY(MLTFR_NEW(iwork, liwork));
-    *info = call_pdsyevr(S, lam, V, work, lwork, iwork, liwork);
+    *info = call_pdsyevd(S, lam, V, work, lwork, iwork, liwork);
     for (int64_t i = 0; i < S->rows; i++)
         lam[i] = -lam[i];
 done:
@@ -273,7 +282,7 @@ mltfr_status mltfr_matrix_eigen(mltfr_matrix *S, double *lam, mltfr_matrix *V)
     MLTFR_AGREE(g->comm, decompose(S, lam, V, &info));
     info = agree_info(g, info);
     if (info > 0)
-        MLTFR_FAIL(MLTFR_E_NUMERIC, "eigenvalues of a matrix of order %lld: pdsyevr gives %d",
+        MLTFR_FAIL(MLTFR_E_NUMERIC, "eigenvalues of a matrix of order %lld: pdsyevd gives %d",
                    (long long)S->rows, info);
     mltfr_comm_bcast(g->comm, lam, S->rows * (int64_t)sizeof *lam, 0);
     MLTFR_TRY(probe_end(&p, lam, V));

@@ -67,7 +67,7 @@ typedef struct {
  *  @param S  square, its order is the width of X */
 mltfr_status mltfr_matrix_gram(mltfr_matrix *S, const mltfr_row_blocks *X, double scale);
 
-/** Eigenvalues of symmetric S, falling, and their vectors as the columns of V (pdsyevr).
+/** Eigenvalues of symmetric S, falling, and their vectors as the columns of V (pdsyevd).
  *  @collective{grid}
  *  @param S    overwritten
  *  @param lam  [n]

@@ -35,25 +35,53 @@ static mltfr_progress_form progress_of(const char *word)
                                                           : MLTFR_PROGRESS_LINES;
 }
 
-/* The log and config.yaml of the run directory.
- * @param out  the configuration as text, owned by the caller */
-static mltfr_status record(mltfr_comm *comm, const mltfr_settings *settings, char **out)
+static mltfr_status open_log(mltfr_comm *comm, const char *run_dir)
+{
+    mltfr_status st;
+    char *path = NULL;
+
+    MLTFR_AGREE(comm, app_join(run_dir, "log.txt", &path));
+    MLTFR_AGREE(comm, mltfr_log_open(path) ? MLTFR_OK
+                                           : mltfr_fail(MLTFR_E_IO, "%s cannot be written", path));
+done:
+    MLTFR_FREE(path);
+    return st;
+}
+
+/* config.yaml of the run directory; that of a run that has ended stays as it is. */
+static mltfr_status record(mltfr_comm *comm, const char *run_dir, const char *config, bool fresh)
 {
     mltfr_status st;
     mltfr_text text = {0};
-    char *log = NULL, *path = NULL;
+    char *path = NULL, *result = NULL;
 
-    MLTFR_AGREE(comm, app_join(settings->run_dir, "log.txt", &log));
-    MLTFR_AGREE(comm, app_join(settings->run_dir, "config.yaml", &path));
-    MLTFR_AGREE(comm, mltfr_log_open(log) ? MLTFR_OK
-                                          : mltfr_fail(MLTFR_E_IO, "%s cannot be written", log));
-    MLTFR_AGREE(comm, mltfr_config_text(settings, out));
-    mltfr_text_add(&text, "%s", *out);
+    MLTFR_AGREE(comm, app_join(run_dir, "config.yaml", &path));
+    MLTFR_AGREE(comm, app_join(run_dir, "result.json", &result));
+    if (!fresh && app_exists(comm, result))
+        goto done;
+    mltfr_text_add(&text, "%s", config);
     MLTFR_TRY(app_write(comm, path, &text));
 done:
     mltfr_text_destroy(&text);
-    MLTFR_FREE(log);
     MLTFR_FREE(path);
+    MLTFR_FREE(result);
+    return st;
+}
+
+/* The data, and the run directory that everything goes to. */
+static mltfr_status prepare(mltfr_comm *comm, mltfr_config *config)
+{
+    const mltfr_settings *settings = mltfr_config_settings(config);
+    bool given = settings->data_path[0] != '\0';
+    mltfr_status st = MLTFR_OK;
+
+    if (given)
+        MLTFR_TRY(app_require(comm, "data.path", settings->data_path));
+    MLTFR_TRY(app_make_directory(comm, settings->run_dir));
+    MLTFR_TRY(open_log(comm, settings->run_dir));
+    if (!given)
+        MLTFR_TRY(use_synthetic(comm, config));
+done:
     return st;
 }
 
@@ -66,13 +94,10 @@ mltfr_status app_train(mltfr_comm *comm, const app_request *request, mltfr_confi
     char *text = NULL;
     mltfr_status st = MLTFR_OK;
 
-    if (settings->data_path[0] != '\0')
-        MLTFR_TRY(app_require(comm, "data.path", settings->data_path));
-    MLTFR_TRY(app_make_directory(comm, settings->run_dir));
-    if (settings->data_path[0] == '\0')
-        MLTFR_TRY(use_synthetic(comm, config));
-    MLTFR_TRY(record(comm, settings, &text)); /* before tokens.path is filled in */
+    MLTFR_TRY(prepare(comm, config));
+    MLTFR_AGREE(comm, mltfr_config_text(settings, &text)); /* before tokens.path is filled in */
     MLTFR_TRY(app_find_spaces(comm, config, fresh ? APP_SPACES_MAKE : APP_SPACES_REUSE));
+    MLTFR_TRY(record(comm, settings->run_dir, text, fresh));
     options.config = text;
     MLTFR_TRY(mltfr_train(comm, settings, &options));
 done:

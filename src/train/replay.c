@@ -1,3 +1,302 @@
+/* A golden file is loaded into a model as training would hold it, on any number of ranks, and run
+ * through the functions of training.  Names and layouts are those of the files themselves. */
+#include "replay_impl.h"
+
+#include <mltfr/conditioning.h>
+#include <mltfr/log.h>
 #include <mltfr/trainer.h>
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- arrays -------------------------------------------------------------------------------- */
+
+mltfr_status mltfr_replay_get(mltfr_replay_case *c, mltfr_dtype type, void *out, int64_t *count,
+                              const char *format, ...)
+{
+    mltfr_status st = MLTFR_OK;
+    mltfr_shape shape;
+    char name[128];
+    void *data = NULL;
+    va_list ap;
+
+    va_start(ap, format);
+    vsnprintf(name, sizeof name, format, ap);
+    va_end(ap);
+    MLTFR_AGREE(c->comm, mltfr_file_shape(c->in, name, &shape));
+    *count = mltfr_shape_count(&shape);
+    MLTFR_AGREE(c->comm, mltfr_alloc(&data, (size_t)*count, (size_t)mltfr_dtype_bytes(type)));
+    MLTFR_TRY(mltfr_file_read(c->in, name, type, 0, shape.ndim == 0 ? 1 : shape.dims[0], data));
+    memcpy(out, &data, sizeof data);
+    data = NULL;
+done:
+    MLTFR_FREE(data);
+    return st;
+}
+
+mltfr_status mltfr_replay_put(mltfr_replay_case *c, mltfr_dtype type, int ndim,
+                              const int64_t dims[], int64_t first, int64_t own, const void *data,
+                              const char *format, ...)
+{
+    mltfr_shape shape = {.type = type, .ndim = ndim};
+    char name[128];
+    va_list ap;
+
+    va_start(ap, format);
+    vsnprintf(name, sizeof name, format, ap);
+    va_end(ap);
+    for (int i = 0; i < ndim; i++)
+        shape.dims[i] = dims[i];
+    return mltfr_file_write(c->out, name, &shape, first, own, data);
+}
+
+/* ---- configuration ------------------------------------------------------------------------- */
+
+static mltfr_status number(mltfr_replay_case *c, const char *name, double *out)
+{
+    return mltfr_file_get_f64(c->in, "/", name, out);
+}
+
+static mltfr_status integer(mltfr_replay_case *c, const char *name, int64_t *out)
+{
+    return mltfr_file_get_i64(c->in, "/", name, out);
+}
+
+static mltfr_status read_rates(mltfr_replay_case *c)
+{
+    mltfr_status st = MLTFR_OK;
+    mltfr_settings *s = &c->settings;
+
+    MLTFR_TRY(number(c, "lr", &c->lr));
+    MLTFR_TRY(number(c, "clip", &c->clip));
+    MLTFR_TRY(number(c, "beta1", &s->train_beta1));
+    MLTFR_TRY(number(c, "beta2", &s->train_beta2));
+    MLTFR_TRY(number(c, "adam_eps", &s->train_adam_eps));
+    MLTFR_TRY(number(c, "weight_decay", &s->train_weight_decay));
+    MLTFR_TRY(number(c, "bias_u", &s->router_bias_rate));
+    MLTFR_TRY(number(c, "rho", &s->fisher_pull));
+    MLTFR_TRY(number(c, "fisher_decay", &s->fisher_decay));
+    MLTFR_TRY(number(c, "kappa", &s->fisher_kappa));
+    MLTFR_TRY(number(c, "lam", &s->fisher_ridge));
+    MLTFR_TRY(number(c, "eta", &s->fisher_blend));
+done:
+    return st;
+}
+
+static mltfr_status read_spec(mltfr_replay_case *c, mltfr_params_spec *spec)
+{
+    mltfr_status st = MLTFR_OK;
+    mltfr_settings *s = &c->settings;
+    int64_t inject, post, detach, consensus;
+    double ln_eps;
+
+    MLTFR_TRY(integer(c, "n_items", &spec->items));
+    MLTFR_TRY(integer(c, "d", &spec->backbone.d));
+    MLTFR_TRY(integer(c, "n_layers", &spec->backbone.layers));
+    MLTFR_TRY(integer(c, "n_heads", &spec->backbone.heads));
+    MLTFR_TRY(integer(c, "L", &spec->backbone.max_len));
+    MLTFR_TRY(integer(c, "K", &spec->K));
+    MLTFR_TRY(integer(c, "r_c", &spec->r_c));
+    MLTFR_TRY(integer(c, "r_s", &spec->r_s));
+    MLTFR_TRY(integer(c, "inject", &inject));
+    MLTFR_TRY(integer(c, "norm_post", &post));
+    MLTFR_TRY(integer(c, "consensus", &consensus));
+    MLTFR_TRY(integer(c, "k_r", &s->router_top_k));
+    MLTFR_TRY(integer(c, "M", &s->filter_pool));
+    MLTFR_TRY(integer(c, "m", &s->filter_top_m));
+    MLTFR_TRY(integer(c, "detach_query", &detach));
+    MLTFR_TRY(number(c, "ln_eps", &ln_eps));
+    if (spec->K < 1 || spec->K > MLTFR_MAX_LLMS || spec->backbone.layers > MLTFR_MAX_LAYERS ||
+        consensus == 0)
+        MLTFR_FAIL(MLTFR_E_DATA, "%s: sizes that this program does not take",
+                   mltfr_file_path(c->in));
+    spec->backbone.ln_eps = (float)ln_eps;
+    spec->backbone.pre_norm = post == 0;
+    spec->inject = inject != 0;
+    spec->experts = spec->consensus = true;
+    s->filter_detach_query = detach != 0;
+done:
+    return st;
+}
+
+/* ---- the model ----------------------------------------------------------------------------- */
+
+static mltfr_status view_spaces(mltfr_replay_case *c, const mltfr_params_spec *spec)
+{
+    mltfr_status st = MLTFR_OK;
+    mltfr_shape shape;
+    char name[64];
+
+    c->spaces = (mltfr_spaces){
+        .K = spec->K, .r_c = spec->r_c, .r_s = spec->r_s, .file = c->in, .comm = c->comm};
+    for (int64_t k = 0; k <= spec->K; k++) {
+        snprintf(name, sizeof name, "spaces/%lld/Z", (long long)k);
+        MLTFR_TRY(mltfr_file_shape(c->in, k < spec->K ? name : "spaces/c/Z", &shape));
+        c->spaces.rows[k] = shape.dims[0];
+    }
+done:
+    return st;
+}
+
+static mltfr_status load_tensor(mltfr_replay_case *c, const mltfr_tensor *t, const char *group,
+                                float *slab)
+{
+    mltfr_status st = MLTFR_OK;
+    const mltfr_params *p = c->e->params;
+    const int64_t first = t->place == MLTFR_PLACE_ITEM ? p->item_first : 0;
+    const int64_t rows = mltfr_params_local(p, t) / t->dims[1];
+    char name[80];
+
+    snprintf(name, sizeof name, "%s/%s", group, t->name);
+    MLTFR_TRY(mltfr_file_read(c->in, name, MLTFR_F32, first, rows, slab + t->offset));
+done:
+    return st;
+}
+
+static mltfr_status load_params(mltfr_replay_case *c)
+{
+    mltfr_status st = MLTFR_OK;
+    mltfr_params *p = c->e->params;
+
+    for (int64_t i = 0; i < p->count; i++) {
+        const mltfr_tensor *t = &p->tensor[i];
+        const mltfr_slab *s = mltfr_params_slab(p, t);
+        MLTFR_TRY(load_tensor(c, t, "params", s->w));
+        if (!t->trained)
+            continue;
+        MLTFR_TRY(load_tensor(c, t, "adam/m", s->m));
+        MLTFR_TRY(load_tensor(c, t, "adam/v", s->v));
+    }
+done:
+    return st;
+}
+
+static mltfr_status load_state(mltfr_replay_case *c)
+{
+    mltfr_status st = MLTFR_OK;
+    mltfr_engine *e = c->e;
+    mltfr_fisher *f = e->fisher;
+
+    MLTFR_TRY(mltfr_file_read(c->in, "state/router_bias", MLTFR_F32, 0, e->K, e->at.router_bias));
+    MLTFR_TRY(mltfr_file_read(c->in, "state/fisher/num_A", MLTFR_F64, 0, e->K, f->num_A));
+    MLTFR_TRY(mltfr_file_read(c->in, "state/fisher/sum_omega", MLTFR_F64, 0, e->K, f->sum_omega));
+    MLTFR_TRY(mltfr_file_read(c->in, "state/fisher/num_beta", MLTFR_F64, 0, e->K, f->num_beta));
+    MLTFR_TRY(mltfr_file_read(c->in, "state/fisher/n_rows", MLTFR_F64, 0, e->K, f->n_rows));
+    MLTFR_TRY(integer(c, "step", &e->at.step));
+    e->at.expert_start = 0;
+done:
+    return st;
+}
+
+mltfr_status mltfr_replay_restore(mltfr_replay_case *c)
+{
+    mltfr_status st = MLTFR_OK;
+    mltfr_engine *e = c->e;
+
+    for (int64_t k = 0; k <= e->K; k++) {
+        mltfr_token_space *s = &e->space[k];
+        const int64_t own = s->group != NULL ? s->M : 0;
+        char name[64];
+        snprintf(name, sizeof name, "spaces/%lld/pool_ids", (long long)k);
+        MLTFR_TRY(mltfr_file_read(c->in, k < e->K ? name : "spaces/c/pool_ids", MLTFR_I64, 0, own,
+                                  s->pool));
+        MLTFR_AGREE(e->comm, mltfr_pool_rows(e, k));
+    }
+    mltfr_experts_project(e);
+    if (e->spec.inject)
+        MLTFR_TRY(mltfr_file_read(c->in, "state/X_I", MLTFR_F32, e->item_first, e->item_rows,
+                                  e->X_I));
+    MLTFR_TRY(mltfr_items_refresh(e));
+done:
+    return st;
+}
+
+static mltfr_status load_batch(mltfr_replay_case *c)
+{
+    mltfr_status st = MLTFR_OK;
+    int64_t *off = NULL, n = 0;
+    int32_t *lengths = NULL;
+
+    MLTFR_TRY(mltfr_replay_get(c, MLTFR_I64, &off, &n, "batch/offsets"));
+    st = MLTFR_NEW(lengths, n);
+    for (int64_t u = 0; st == MLTFR_OK && u + 1 < n; u++)
+        lengths[u] = (int32_t)(off[u + 1] - off[u]);
+    if (st == MLTFR_OK)
+        st = mltfr_batch_create(n - 1, lengths, &c->batch);
+    MLTFR_AGREE(c->comm, st);
+    MLTFR_TRY(mltfr_file_read(c->in, "batch/items", MLTFR_I32, 0, c->batch->rows,
+                              c->batch->items));
+    MLTFR_TRY(mltfr_file_read(c->in, "batch/targets", MLTFR_I32, 0, c->batch->rows,
+                              c->batch->targets));
+done:
+    MLTFR_FREE(off);
+    MLTFR_FREE(lengths);
+    return st;
+}
+
+static mltfr_status load_case(mltfr_replay_case *c)
+{
+    mltfr_status st = MLTFR_OK;
+    mltfr_params_spec spec = {0};
+    double rms_eps = 0.;
+
+    c->settings = mltfr_settings_defaults();
+    MLTFR_AGREE(c->comm, read_rates(c));
+    MLTFR_AGREE(c->comm, read_spec(c, &spec));
+    MLTFR_AGREE(c->comm, number(c, "rms_eps", &rms_eps));
+    MLTFR_AGREE(c->comm, view_spaces(c, &spec));
+    MLTFR_TRY(mltfr_engine_create(c->comm, &c->settings, &spec, &c->e));
+    c->e->rms_eps = (float)rms_eps;
+    MLTFR_TRY(mltfr_engine_load_spaces(c->e, &c->spaces));
+    MLTFR_TRY(load_params(c));
+    MLTFR_TRY(load_state(c));
+    MLTFR_TRY(mltfr_replay_restore(c));
+    MLTFR_TRY(load_batch(c));
+done:
+    return st;
+}
+
+static mltfr_status replay_training(mltfr_comm *comm, mltfr_file *in, const char *out)
+{
+    mltfr_status st = MLTFR_OK;
+    mltfr_replay_case c = {.comm = comm, .in = in};
+
+    MLTFR_TRY(load_case(&c));
+    MLTFR_TRY(mltfr_file_create(comm, out, &c.out));
+    MLTFR_TRY(mltfr_replay_probes(&c));
+    MLTFR_TRY(mltfr_replay_restore(&c));
+    MLTFR_TRY(mltfr_replay_step(&c));
+    MLTFR_TRY(mltfr_file_close(&c.out));
+done:
+    mltfr_file_destroy(&c.out);
+    mltfr_batch_destroy(&c.batch);
+    mltfr_engine_destroy(&c.e);
+    return st;
+}
+
 mltfr_status mltfr_replay(mltfr_comm *comm, const char *in, const char *out)
-{ (void)comm;(void)in;(void)out; return mltfr_fail(MLTFR_E_USAGE, "replay"); }
+{
+    mltfr_status st = MLTFR_OK;
+    mltfr_file *file = NULL;
+    char *format = NULL, *kind = NULL;
+
+    MLTFR_TRY(mltfr_file_open(comm, in, &file));
+    MLTFR_AGREE(comm, mltfr_file_get_text(file, "/", "format", &format));
+    MLTFR_AGREE(comm, mltfr_file_get_text(file, "/", "kind", &kind));
+    if (strcmp(format, "mltfr-golden") != 0)
+        MLTFR_FAIL(MLTFR_E_DATA, "%s: not a golden file (format '%s')", in, format);
+    if (strcmp(kind, "training") == 0) {
+        st = replay_training(comm, file, out);
+    } else {
+        mltfr_file_destroy(&file);
+        st = mltfr_replay_conditioning(comm, in, out);
+    }
+    if (st == MLTFR_OK)
+        mltfr_note("written to %s", out);
+done:
+    MLTFR_FREE(format);
+    MLTFR_FREE(kind);
+    mltfr_file_destroy(&file);
+    return st;
+}

@@ -98,6 +98,23 @@ mltfr_cli_test(NAME evaluate_other BEFORE "data --synthetic --out d.h5" ARGS eva
   ERROR "d.h5: ")
 mltfr_cli_test(NAME replay_absent ARGS replay none.h5 o.h5 STATUS 1 NP 0 2 ERROR "none.h5: No such file")
 
+# Whole runs of the built-in example, small enough to take a second.
+set(small "--set train.epochs=2 --set train.warmup_epochs=1 --set model.dim=16 --set filter.pool=64")
+separate_arguments(words UNIX_COMMAND "${small}")
+set(line "ndcg@10=0\\.[0-9]+ hr@10=0\\.[0-9]+ users=600\n$")
+mltfr_cli_test(NAME train ARGS train ${words} STATUS 0 NP 0 3
+  OUTPUT "trains the built-in synthetic example .*\ntest  ${line}")
+mltfr_cli_test(NAME train_quiet ARGS ${words} --quiet STATUS 0 OUTPUT "^test  ${line}")
+mltfr_cli_test(NAME train_stop ARGS train ${words} --set run.stop_after=2 STATUS 75 NP 0 3 OUTPUT "step 2")
+mltfr_cli_test(NAME train_ended BEFORE "train ${small}" ARGS train ${words} STATUS 0 NP 0 2
+  OUTPUT "ended.*\ntest  ${line}")
+mltfr_cli_test(NAME train_again BEFORE "train ${small}" ARGS train ${words} --resume=no STATUS 0
+  OUTPUT "epoch.*\ntest  ${line}" ABSENT "ended")
+mltfr_cli_test(NAME evaluate BEFORE "train ${small}" ARGS evaluate --set run.dir=run STATUS 0 NP 0 2
+  OUTPUT "\ntest  ${line}")
+mltfr_cli_test(NAME evaluate_valid BEFORE "train ${small}" ARGS evaluate --split=valid STATUS 0
+  OUTPUT "\nvalid  ${line}")
+
 # The manual pages in docs/man are those of the tables.
 foreach(page mltfr_dist.1 mltfr_config.5)
   string(REGEX MATCH "[15]$" section ${page})
