@@ -110,8 +110,7 @@ mltfr_status mltfr_comm_agree(mltfr_comm *comm, mltfr_status mine)
 
     MLTFR_MPI(MPI_Allreduce(&in, &worst, 1, MPI_2INT, MPI_MAXLOC, comm->mpi));
     if (worst.status != MLTFR_OK)
-        MLTFR_MPI(
-            MPI_Bcast(mltfr_error_text, MLTFR_ERROR_BYTES, MPI_BYTE, worst.rank, comm->mpi));
+        MLTFR_MPI(MPI_Bcast(mltfr_error_text, MLTFR_ERROR_BYTES, MPI_BYTE, worst.rank, comm->mpi));
     return (mltfr_status)worst.status;
 }
 
@@ -132,14 +131,14 @@ void mltfr_comm_bcast(mltfr_comm *comm, void *data, int64_t bytes, int root)
 
 void mltfr_comm_sum_i64(mltfr_comm *comm, int64_t *x, int64_t n)
 {
-    MLTFR_MPI(MPI_Allreduce(MPI_IN_PLACE, x, mltfr_count_to_int(n), MPI_INT64_T, MPI_SUM,
-                            comm->mpi));
+    MLTFR_MPI(
+        MPI_Allreduce(MPI_IN_PLACE, x, mltfr_count_to_int(n), MPI_INT64_T, MPI_SUM, comm->mpi));
 }
 
 void mltfr_comm_max_i64(mltfr_comm *comm, int64_t *x, int64_t n)
 {
-    MLTFR_MPI(MPI_Allreduce(MPI_IN_PLACE, x, mltfr_count_to_int(n), MPI_INT64_T, MPI_MAX,
-                            comm->mpi));
+    MLTFR_MPI(
+        MPI_Allreduce(MPI_IN_PLACE, x, mltfr_count_to_int(n), MPI_INT64_T, MPI_MAX, comm->mpi));
 }
 
 void mltfr_comm_max_f64(mltfr_comm *comm, double *x, int64_t n)
@@ -150,8 +149,7 @@ void mltfr_comm_max_f64(mltfr_comm *comm, double *x, int64_t n)
 
 void mltfr_comm_max_f32(mltfr_comm *comm, float *x, int64_t n)
 {
-    MLTFR_MPI(
-        MPI_Allreduce(MPI_IN_PLACE, x, mltfr_count_to_int(n), MPI_FLOAT, MPI_MAX, comm->mpi));
+    MLTFR_MPI(MPI_Allreduce(MPI_IN_PLACE, x, mltfr_count_to_int(n), MPI_FLOAT, MPI_MAX, comm->mpi));
 }
 
 void mltfr_comm_allgather(mltfr_comm *comm, const void *mine, int64_t bytes, void *all)
@@ -178,8 +176,8 @@ void mltfr_comm_allgatherv(mltfr_comm *comm, const void *mine, const int64_t byt
     int counts[comm->size], at[comm->size];
 
     layout(comm, bytes, counts, at);
-    MLTFR_MPI(MPI_Allgatherv(mine, counts[comm->rank], MPI_BYTE, all, counts, at, MPI_BYTE,
-                             comm->mpi));
+    MLTFR_MPI(
+        MPI_Allgatherv(mine, counts[comm->rank], MPI_BYTE, all, counts, at, MPI_BYTE, comm->mpi));
 }
 
 void mltfr_comm_gatherv(mltfr_comm *comm, const void *mine, const int64_t bytes[], void *all,

@@ -197,10 +197,9 @@ static mltfr_status move(mltfr_file *f, hid_t set, const mltfr_shape *shape, mlt
         } else if (shape->ndim > 0) {
             H5Sselect_hyperslab(file_space, H5S_SELECT_SET, start, NULL, count, NULL);
         }
-        herr_t code = writing ? H5Dwrite(set, memory_type(type), memory_space, file_space,
-                                         f->transfer, data)
-                              : H5Dread(set, memory_type(type), memory_space, file_space,
-                                        f->transfer, data);
+        herr_t code =
+            writing ? H5Dwrite(set, memory_type(type), memory_space, file_space, f->transfer, data)
+                    : H5Dread(set, memory_type(type), memory_space, file_space, f->transfer, data);
         if (code < 0)
             worst = code;
         H5Sclose(memory_space);
@@ -447,8 +446,7 @@ mltfr_status mltfr_file_get_i64(mltfr_file *file, const char *object, const char
     return get_number(file, object, name, H5T_NATIVE_INT64, out);
 }
 
-mltfr_status mltfr_file_get_f64(mltfr_file *file, const char *object, const char *name,
-                                double *out)
+mltfr_status mltfr_file_get_f64(mltfr_file *file, const char *object, const char *name, double *out)
 {
     return get_number(file, object, name, H5T_NATIVE_DOUBLE, out);
 }
@@ -472,8 +470,7 @@ static mltfr_status read_text(hid_t attr, hid_t type, char **out)
     return st;
 }
 
-mltfr_status mltfr_file_get_text(mltfr_file *file, const char *object, const char *name,
-                                 char **out)
+mltfr_status mltfr_file_get_text(mltfr_file *file, const char *object, const char *name, char **out)
 {
     mltfr_status st = MLTFR_E_DATA;
     hid_t at = open_object(file, object), attr = -1, type = -1;

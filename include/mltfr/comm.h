@@ -45,7 +45,8 @@ mltfr_status mltfr_comm_agree(mltfr_comm *comm, mltfr_status mine);
  *  @collective{comm}  @param out  owned by the caller, ended by mltfr_comm_destroy */
 mltfr_status mltfr_comm_group(mltfr_comm *comm, int first, int last, mltfr_comm **out);
 
-/** End a group made by mltfr_comm_group and set it to NULL; NULL is allowed.  @collective{*group} */
+/** End a group made by mltfr_comm_group and set it to NULL; NULL is allowed.  @collective{*group}
+ */
 void mltfr_comm_destroy(mltfr_comm **group);
 
 /** @collective{comm}, each of them. */

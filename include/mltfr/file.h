@@ -63,7 +63,8 @@ bool mltfr_file_has(mltfr_file *file, const char *name);
 /** Shape of an array; MLTFR_E_DATA where there is none.  @local */
 mltfr_status mltfr_file_shape(mltfr_file *file, const char *name, mltfr_shape *out);
 
-/** Call `visit` for each array below a group, by rising name; stops at the first failure.  @local */
+/** Call `visit` for each array below a group, by rising name; stops at the first failure.  @local
+ */
 typedef mltfr_status mltfr_file_visitor(void *context, const char *name, const mltfr_shape *shape);
 mltfr_status mltfr_file_visit(mltfr_file *file, mltfr_file_visitor *visit, void *context);
 

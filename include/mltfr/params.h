@@ -19,8 +19,8 @@ typedef struct {
     int ndim;
     int64_t dims[2]; /**< of the whole tensor; dims[1] = 1 for vectors */
     mltfr_place place;
-    int64_t expert; /**< MLTFR_PLACE_EXPERT: k */
-    int64_t offset; /**< floats into its slab */
+    int64_t expert;      /**< MLTFR_PLACE_EXPERT: k */
+    int64_t offset;      /**< floats into its slab */
     bool part_of_sasrec; /**< trained from the first step; the others from the start of experts */
     bool trained;        /**< takes a gradient and has Adam state */
 } mltfr_tensor;
@@ -47,7 +47,7 @@ typedef struct {
     int64_t count;
     mltfr_tensor *tensor; /**< [count], in canonical order */
     mltfr_slab item, dense;
-    mltfr_slab *expert; /**< [K]; n = 0 where this rank does not hold LLM k */
+    mltfr_slab *expert;                /**< [K]; n = 0 where this rank does not hold LLM k */
     mltfr_backbone_weights backbone_w; /**< views of the dense slab's values */
     mltfr_router_weights router_w;
 } mltfr_params;

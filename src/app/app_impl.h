@@ -67,6 +67,8 @@ mltfr_status app_load(mltfr_comm *comm, const char *path, mltfr_status missing, 
  * app_require: MLTFR_E_IO naming the key and the file, where there is none.
  * app_holds: is it an HDF5 file of ours with this group, "interactions" or "spaces"? */
 bool app_exists(mltfr_comm *comm, const char *path);
+bool app_is_directory(mltfr_comm *comm, const char *path);
+bool app_starts_with(mltfr_comm *comm, const char *path, const char *bytes); /* at most 16 */
 bool app_is_hdf5(mltfr_comm *comm, const char *path);
 mltfr_status app_require(mltfr_comm *comm, const char *key, const char *path);
 mltfr_status app_holds(mltfr_comm *comm, const char *path, const char *group, bool *out);

@@ -26,18 +26,32 @@ mltfr_status app_require(mltfr_comm *comm, const char *key, const char *path)
     return mltfr_comm_agree(comm, st);
 }
 
-bool app_is_hdf5(mltfr_comm *comm, const char *path)
+bool app_is_directory(mltfr_comm *comm, const char *path)
 {
-    static const char signature[8] = "\x89HDF\r\n\x1a\n";
-    char head[8] = "";
+    struct stat info;
+    bool is = mltfr_comm_rank(comm) == 0 && stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+
+    mltfr_comm_bcast(comm, &is, sizeof is, 0);
+    return is;
+}
+
+bool app_starts_with(mltfr_comm *comm, const char *path, const char *bytes)
+{
+    char head[16] = "";
+    size_t length = strlen(bytes);
     FILE *file = mltfr_comm_rank(comm) == 0 ? fopen(path, "rb") : NULL;
-    bool is = file != NULL && fread(head, 1, sizeof head, file) == sizeof head &&
-              memcmp(head, signature, sizeof head) == 0;
+    bool is =
+        file != NULL && fread(head, 1, length, file) == length && memcmp(head, bytes, length) == 0;
 
     if (file != NULL)
         fclose(file);
     mltfr_comm_bcast(comm, &is, sizeof is, 0);
     return is;
+}
+
+bool app_is_hdf5(mltfr_comm *comm, const char *path)
+{
+    return app_starts_with(comm, path, "\x89HDF\r\n\x1a\n");
 }
 
 mltfr_status app_holds(mltfr_comm *comm, const char *path, const char *group, bool *out)

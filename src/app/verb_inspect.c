@@ -6,6 +6,8 @@
 
 #include "app_impl.h"
 
+#include <string.h>
+
 static mltfr_status say_array(void *context, const char *name, const mltfr_shape *shape)
 {
     static const char *const types[] = {[MLTFR_F32] = "float32",
@@ -145,6 +147,22 @@ static mltfr_status inspect_table(const char *path, bool verify)
     return st == MLTFR_OK && verify ? verify_table(path) : st;
 }
 
+/* A directory, or a file that its name or its first bytes call a token table; what is none is
+ * taken for interactions.  @collective{comm} */
+static bool is_table(mltfr_comm *comm, const char *path)
+{
+    static const char *const endings[] = {".gguf", ".safetensors", ".npy"};
+    bool is = false;
+
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
+        size_t length = strlen(endings[i]), all = strlen(path);
+
+        is = is || (all > length && strcmp(path + all - length, endings[i]) == 0);
+    }
+    return is || app_is_directory(comm, path) || app_starts_with(comm, path, "GGUF") ||
+           app_starts_with(comm, path, "\x93NUMPY");
+}
+
 mltfr_status app_inspect(mltfr_comm *comm, const app_request *request, mltfr_config *config)
 {
     mltfr_status st;
@@ -154,7 +172,9 @@ mltfr_status app_inspect(mltfr_comm *comm, const app_request *request, mltfr_con
     MLTFR_AGREE(comm, mltfr_config_put(config, "data.path", path));
     if (app_is_hdf5(comm, path))
         MLTFR_TRY(inspect_hdf5(comm, path, request->verify, config));
-    else /* a table is one process's to read */
+    else if (!is_table(comm, path))
+        MLTFR_TRY(say_interactions(comm, config));
+    else /* one process reads a table */
         MLTFR_AGREE(comm,
                     mltfr_comm_rank(comm) == 0 ? inspect_table(path, request->verify) : MLTFR_OK);
 done:

@@ -15,7 +15,7 @@ enum { NAME = 96, BLOCK_ROWS = 48 }; /* small tables: some blocks for each of a 
 typedef struct {
     int64_t rows, width, *offsets;
     double *T;
-    char *strings, name[16];
+    char *strings, name[32];
     uint8_t *special;
 } golden_table;
 

@@ -175,8 +175,9 @@ static mltfr_status write_llm(mltfr_conditioner *c, mltfr_file *file, int64_t k)
     MLTFR_TRY(mltfr_file_set_i64(file, group, "width", llm->D));
     MLTFR_TRY(put(c, file, k, "mean", (mltfr_shape){MLTFR_F64, 1, {llm->D}}, llm->mean));
     MLTFR_TRY(put(c, file, k, "U", (mltfr_shape){MLTFR_F64, 2, {llm->D, c->r_c}}, llm->U));
-    MLTFR_TRY(
-        put(c, file, k, "U_spec", (mltfr_shape){MLTFR_F64, 2, {llm->D, c->r_s}}, llm->U_spec));
+    if (c->r_s > 0)
+        MLTFR_TRY(
+            put(c, file, k, "U_spec", (mltfr_shape){MLTFR_F64, 2, {llm->D, c->r_s}}, llm->U_spec));
     if (llm->mean_anchor != NULL)
         MLTFR_TRY(put(c, file, k, "mean_anchor", (mltfr_shape){MLTFR_F64, 1, {llm->D}},
                       llm->mean_anchor));

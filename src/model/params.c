@@ -200,8 +200,7 @@ mltfr_status mltfr_params_create(const mltfr_params_spec *spec, int64_t item_fir
     p->spec = *spec;
     p->item_first = item_first;
     p->item_rows = item_rows;
-    MLTFR_TRY(
-        MLTFR_NEW(p->tensor, spec->backbone.layers * PER_LAYER + K * PER_EXPERT + OTHERS));
+    MLTFR_TRY(MLTFR_NEW(p->tensor, spec->backbone.layers * PER_LAYER + K * PER_EXPERT + OTHERS));
     MLTFR_TRY(MLTFR_NEW(p->expert, K));
     fill_table(p);
     p->item.n = item_rows * d;

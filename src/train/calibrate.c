@@ -1,5 +1,5 @@
-/* tau of each expert: the mean entropy of its token weights over all rows of a batch becomes a given
- * share of log m (C13).  Sharers split the blocks; entropies are summed in block order. */
+/* tau of each expert: the mean entropy of its token weights over all rows of a batch becomes a
+ * given share of log m (C13).  Sharers split the blocks; entropies are summed in block order. */
 #include "engine.h"
 
 #include <math.h>
@@ -21,9 +21,9 @@ static double mean_entropy(void *context, double log_tau)
     double mine[x->last - x->first + 1], sum = 0.;
 
     for (int64_t b = x->first; b < x->last; b++)
-        mine[b - x->first] = mltfr_filter_entropy(
-            x->at[b + 1] - x->at[b], x->e->m,
-            x->scores + (x->at[b] - x->at[x->first]) * x->e->m, exp(log_tau));
+        mine[b - x->first] =
+            mltfr_filter_entropy(x->at[b + 1] - x->at[b], x->e->m,
+                                 x->scores + (x->at[b] - x->at[x->first]) * x->e->m, exp(log_tau));
     mltfr_comm_allgatherv(x->s->group, mine, x->bytes, x->sums);
     for (int64_t b = 0; b < x->blocks; b++)
         sum += x->sums[b];
@@ -76,8 +76,8 @@ static mltfr_status calibrate_space(calibration *x, const float *q)
         x->bytes[p] = (mltfr_space_first(e, s->k, x->blocks, s->first_rank + p + 1) -
                        mltfr_space_first(e, s->k, x->blocks, s->first_rank + p)) *
                       (int64_t)sizeof(double);
-    *s->log_tau = (float)mltfr_filter_calibrate(mean_entropy, x,
-                                                e->set->filter_entropy * log((double)e->m));
+    *s->log_tau =
+        (float)mltfr_filter_calibrate(mean_entropy, x, e->set->filter_entropy * log((double)e->m));
 done:
     MLTFR_FREE(x->scores);
     MLTFR_FREE(x->sums);

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <glob.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -25,8 +26,6 @@ static mltfr_status array(walk *w, mltfr_dtype type, int ndim, const int64_t dim
                           int64_t own, void *data, const char *format, ...)
     __attribute__((format(printf, 8, 9)));
 
-#include <stdarg.h>
-
 static mltfr_status array(walk *w, mltfr_dtype type, int ndim, const int64_t dims[], int64_t first,
                           int64_t own, void *data, const char *format, ...)
 {
@@ -43,9 +42,12 @@ static mltfr_status array(walk *w, mltfr_dtype type, int ndim, const int64_t dim
     if (w->writing)
         return mltfr_file_write(w->file, name, &want, first, own, data);
     st = mltfr_file_shape(w->file, name, &have);
-    if (st == MLTFR_OK && (have.ndim != ndim || memcmp(have.dims, want.dims, sizeof(int64_t) * (size_t)ndim) != 0))
-        st = mltfr_fail(MLTFR_E_DATA, "%s: array '%s' has another shape than this configuration "
-                        "makes", mltfr_file_path(w->file), name);
+    if (st == MLTFR_OK &&
+        (have.ndim != ndim || memcmp(have.dims, want.dims, sizeof(int64_t) * (size_t)ndim) != 0))
+        st = mltfr_fail(MLTFR_E_DATA,
+                        "%s: array '%s' has another shape than this configuration "
+                        "makes",
+                        mltfr_file_path(w->file), name);
     MLTFR_AGREE(w->e->comm, st);
     st = mltfr_file_read(w->file, name, type, first, own, data);
 done:
@@ -126,7 +128,7 @@ static mltfr_status walk_state(walk *w)
     MLTFR_TRY(walk_fisher(w, own));
     for (int64_t k = 0; k < e->K + e->spec.consensus; k++)
         MLTFR_TRY(walk_space(w, k));
-    if (e->spec.inject)
+    if (e->X_I != NULL)
         MLTFR_TRY(array(w, MLTFR_F32, 2, dims, e->item_first, e->item_rows, e->X_I, "state/X_I"));
 done:
     return st;
@@ -259,7 +261,7 @@ static mltfr_status restore_pools(mltfr_engine *e)
         st = mltfr_pool_rows(e, k);
     MLTFR_AGREE(e->comm, st);
     mltfr_experts_project(e);
-    MLTFR_TRY(mltfr_items_refresh(e));
+    MLTFR_TRY(mltfr_inject_apply(e));
 done:
     return st;
 }

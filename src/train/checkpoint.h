@@ -11,10 +11,10 @@
 /* What the training loop adds to the model's own state. */
 typedef struct {
     int64_t best_step, best_epoch, bad_evaluations;
-    double best_ndcg;   /* -1 before the first validation */
-    double epoch_loss;  /* sum over the rows of the epoch so far */
+    double best_ndcg;  /* -1 before the first validation */
+    double epoch_loss; /* sum over the rows of the epoch so far */
     int64_t epoch_rows;
-    int64_t finished;   /* the run has ended */
+    int64_t finished; /* the run has ended */
 } mltfr_loop_state;
 
 /* Write to path by way of path.part.  @collective */

@@ -77,7 +77,14 @@ static mltfr_status create_items(mltfr_engine *e)
     if (!e->spec.inject)
         goto done;
     MLTFR_TRY(MLTFR_NEW(e->E, n * d));
-    MLTFR_TRY(MLTFR_NEW(e->X_I, n * e->r_c));
+    if (e->set->item_inject != MLTFR_ITEM_INJECT_MIXTURE) {
+        MLTFR_TRY(MLTFR_NEW(e->X_I, n * e->r_c));
+        goto done;
+    }
+    MLTFR_TRY(MLTFR_NEW(e->J_I, n * e->m));
+    MLTFR_TRY(MLTFR_NEW(e->s_I, n * e->m));
+    MLTFR_TRY(MLTFR_NEW(e->a_I, n * e->m));
+    MLTFR_TRY(MLTFR_NEW(e->Vt_I, e->set->filter_pool * d));
 done:
     return st;
 }
@@ -256,6 +263,10 @@ void mltfr_engine_destroy(mltfr_engine **engine)
     if (e->spec.inject)
         MLTFR_FREE(e->E);
     MLTFR_FREE(e->X_I);
+    MLTFR_FREE(e->J_I);
+    MLTFR_FREE(e->s_I);
+    MLTFR_FREE(e->a_I);
+    MLTFR_FREE(e->Vt_I);
     MLTFR_FREE(e->touched);
     MLTFR_FREE(e->frequency);
     MLTFR_FREE(e->space);

@@ -25,20 +25,20 @@ enum { TOKEN_BLOCK = 1024, ITEM_BLOCKS = 64, QUERY_BLOCK = 256, RUN_ROOMS = 128 
 typedef struct {
     int64_t k, width, rows, M; /* width r or r_c; rows V' or A; M = min(pool, rows) */
     int first_rank, last_rank;
-    mltfr_comm *group;             /* of the sharers; NULL on other ranks */
-    int64_t row_first, row_count;  /* own rows of Z: whole token blocks */
-    float *Z, *key_scale;          /* [row_count][width], [row_count] 1 / |Z_v| */
-    float *cbar;                   /* [row_count] votes (EMA) */
-    int64_t pool_size, *pool;      /* ascending ids; 0 before the first choice */
-    float *Z_pool, *Zh_pool;       /* [M][width] */
-    float *Kt, *Vt;                /* [M][d] */
-    float *wq, *wv, *log_tau;      /* views of the parameters (values) */
+    mltfr_comm *group;            /* of the sharers; NULL on other ranks */
+    int64_t row_first, row_count; /* own rows of Z: whole token blocks */
+    float *Z, *key_scale;         /* [row_count][width], [row_count] 1 / |Z_v| */
+    float *cbar;                  /* [row_count] votes (EMA) */
+    int64_t pool_size, *pool;     /* ascending ids; 0 before the first choice */
+    float *Z_pool, *Zh_pool;      /* [M][width] */
+    float *Kt, *Vt;               /* [M][d] */
+    float *wq, *wv, *log_tau;     /* views of the parameters (values) */
 } mltfr_token_space;
 
 /* Which part of the training goes on. */
 typedef struct {
-    int64_t step, epoch;   /* steps done; epoch being worked on, from 1 */
-    int64_t expert_start;  /* steps done when the experts started; -1 before */
+    int64_t step, epoch;  /* steps done; epoch being worked on, from 1 */
+    int64_t expert_start; /* steps done when the experts started; -1 before */
     bool consensus_started;
     float *router_bias; /* [K] */
 } mltfr_progress;
@@ -46,62 +46,67 @@ typedef struct {
 /* A global batch: packed sequences, cut into user blocks.  The same on every rank. */
 typedef struct {
     int64_t users, rows, blocks;
-    int64_t *block_user;     /* [blocks + 1] first user of each block */
-    int32_t *off;            /* [users + 1] first row of each user */
+    int64_t *block_user;      /* [blocks + 1] first user of each block */
+    int32_t *off;             /* [users + 1] first row of each user */
     int32_t *items, *targets; /* [rows], ids from 1 */
 } mltfr_batch;
 
-/* Rows of E' that this rank's user blocks need, and the way back of their gradients. */
+/* Rows of E' that this rank's user blocks need, and the way back of their gradients.  A slot is a
+ * position in ids. */
 typedef struct {
     int64_t count;
-    int32_t *ids;         /* [count] distinct, rising */
-    int32_t *slot, *target_slot; /* [rows of this rank]: positions in ids */
-    float *E;             /* [count][d] */
-    mltfr_exchange *plan; /* ids go to their owners, rows come back */
-    int32_t *asked;       /* [received] ids that others asked of this rank */
+    int32_t *ids;                /* [count] distinct, rising */
+    int32_t *slot, *target_slot; /* [rows of this rank] */
+    int64_t negatives;           /* of a user block (sampled) or of a row (bce); 0 otherwise */
+    int32_t *negative_slot;      /* [negatives of all own blocks or rows] */
+    float *target_grad;          /* [rows] dloss / dlogit of the target, local losses */
+    float *negative_grad;        /* sampled: [own blocks][negatives][d] dE'; bce: [rows] dlogit */
+    float *E;                    /* [count][d] */
+    mltfr_exchange *plan;        /* ids go to their owners, rows come back */
+    int32_t *asked;              /* [received] ids that others asked of this rank */
 } mltfr_item_rows;
 
 /* Routed rows: who computes which (expert, user block), and where its rows lie. */
 typedef struct {
-    int32_t *count;                  /* [blocks][K] routed rows, global */
-    int64_t *load;                   /* [K] rows selected, before expert dropout, global */
-    mltfr_exchange *plan;            /* users -> experts */
-    int32_t *row;                    /* [sent] query number on this rank */
-    int64_t *send_at;                /* [own blocks][K] first sent row of (block, k) */
-    int64_t *recv_at;                /* [K][blocks] first received row; -1 where not computed here */
+    int32_t *count;       /* [blocks][K] routed rows, global */
+    int64_t *load;        /* [K] rows selected, before expert dropout, global */
+    mltfr_exchange *plan; /* users -> experts */
+    int32_t *row;         /* [sent] query number on this rank */
+    int64_t *send_at;     /* [own blocks][K] first sent row of (block, k) */
+    int64_t *recv_at;     /* [K][blocks] first received row; -1 where not computed here */
     int64_t received;
-    float *q, *y, *dy, *dq;          /* expert's side: [received][d] */
-    int64_t *number;                 /* [received] global query numbers */
-    int32_t *J;                      /* [received][m] */
-    float *s, *a;                    /* [received][m] */
+    float *q, *y, *dy, *dq;           /* expert's side: [received][d] */
+    int64_t *number;                  /* [received] global query numbers */
+    int32_t *J;                       /* [received][m] */
+    float *s, *a;                     /* [received][m] */
     float *y_back, *dy_out, *dq_back; /* user's side: [sent][d] */
 } mltfr_routed;
 
 /* The workspace of one batch. */
 typedef struct {
     const mltfr_batch *batch;
-    bool train;              /* dropout acts */
-    bool keeps;              /* activations are kept for backward */
-    bool last_only;          /* only the last position of each user is a query (evaluation) */
-    bool mixes;              /* the experts take part: H is h', else h */
-    int64_t first, last;     /* own user blocks */
-    int64_t *q_off;          /* [blocks + 1] first query of each block, global */
-    int64_t row0, rows;      /* own rows */
-    int64_t q0, queries;     /* own queries */
+    bool train;          /* dropout acts */
+    bool keeps;          /* activations are kept for backward */
+    bool last_only;      /* only the last position of each user is a query (evaluation) */
+    bool mixes;          /* the experts take part: H is h', else h */
+    int64_t first, last; /* own user blocks */
+    int64_t *q_off;      /* [blocks + 1] first query of each block, global */
+    int64_t row0, rows;  /* own rows */
+    int64_t q0, queries; /* own queries */
     mltfr_item_rows item;
-    int64_t *kept_at;        /* [own blocks + 1] floats into kept */
+    int64_t *kept_at; /* [own blocks + 1] floats into kept */
     float *kept, *scratch;
-    float *h, *q, *delta;    /* own queries [queries][d] */
-    mltfr_routes routes;     /* own queries */
-    float *y_c, *s_c, *a_c;  /* consensus: [queries][d], [queries][m] */
+    float *h, *q, *delta;   /* own queries [queries][d] */
+    mltfr_routes routes;    /* own queries */
+    float *y_c, *s_c, *a_c; /* consensus: [queries][d], [queries][m] */
     int32_t *J_c;
     mltfr_routed routed;
-    float *H;                /* h' of all queries [Q][d] */
-    float *dh;               /* gradient of own h' [queries][d] */
-    float *row_loss;         /* own queries */
-    float *p_e2;             /* own queries, on Fisher steps: sum_i p_i |E'_i|^2, then the trace
-                                of Cov(E') */
-    double loss;             /* mean over the batch */
+    float *H;                    /* h' of all queries [Q][d] */
+    float *dh;                   /* gradient of own h' [queries][d] */
+    float *row_loss;             /* own queries */
+    float *p_e2;                 /* own queries, on Fisher steps: sum_i p_i |E'_i|^2, then the trace
+                                    of Cov(E') */
+    double loss;                 /* mean over the batch */
     mltfr_room rooms[RUN_ROOMS]; /* one for each array above, kept between batches */
     int next_room;
 } mltfr_run;
@@ -116,16 +121,20 @@ typedef struct mltfr_engine {
     /* items */
     int64_t item_block, item_blocks, first_block, last_block; /* rows of a block; own blocks */
     int64_t item_first, item_rows;
-    float *E, *dE;  /* E' and its gradient, own rows [item_rows][d]; E is params' where not injected */
-    float *X_I;     /* [item_rows][r_c] */
-    uint8_t *touched; /* [item_rows] rows with a gradient in this step (lazy Adam) */
-    double *frequency; /* sampled loss: cumulative training counts, [I + 1], or NULL */
+    float *E,
+        *dE;    /* E' and its gradient, own rows [item_rows][d]; E is params' where not injected */
+    float *X_I; /* [item_rows][r_c], item.inject: static */
+    int32_t *J_I; /* [item_rows][m], item.inject: mixture; also s_I, a_I */
+    float *s_I, *a_I;
+    float *Vt_I;        /* [M][d] Z_pool W_I of the consensus pool */
+    uint8_t *touched;   /* [item_rows] rows with a gradient in this step (lazy Adam) */
+    int64_t *frequency; /* sampled by frequency: cumulative training counts [I + 1], else NULL */
     /* experts */
     int64_t K, k_r, r, r_c, m; /* K = 0 without experts */
-    mltfr_token_space *space;        /* [K + 1], or NULL; the last is the consensus's */
+    mltfr_token_space *space;  /* [K + 1], or NULL; the last is the consensus's */
     mltfr_fisher *fisher;
-    double *phi;               /* [K], of the last consensus */
-    double residual;           /* of the last consensus solve */
+    double *phi;     /* [K], of the last consensus */
+    double residual; /* of the last consensus solve */
     double grad_norm, clip_scale;
     mltfr_progress at;
     mltfr_run run;
@@ -160,22 +169,25 @@ mltfr_status mltfr_batch_create(int64_t users, const int32_t lengths[], mltfr_ba
 void mltfr_batch_destroy(mltfr_batch **batch);
 
 /* ---- items.c ------------------------------------------------------------------------------- */
-mltfr_status mltfr_items_refresh(mltfr_engine *e);             /* E' = E + X_I W_I on own rows */
 mltfr_status mltfr_items_fetch(mltfr_engine *e, mltfr_run *run); /* @collective */
 /* Gradient rows of one own block into the outbox, then all of them to their owners. */
 mltfr_status mltfr_items_return(mltfr_engine *e, mltfr_run *run, const float *dx); /* @collective */
-mltfr_status mltfr_items_inject_backward(mltfr_engine *e);     /* dE = dE', dW_I */
+
+/* ---- inject.c ------------------------------------------------------------------------------ */
+mltfr_status mltfr_inject_refresh(mltfr_engine *e);  /* X_I (C12), then E'; @collective */
+mltfr_status mltfr_inject_apply(mltfr_engine *e);    /* E' on own rows; @collective */
+mltfr_status mltfr_inject_backward(mltfr_engine *e); /* dE' to dE, dW_I, ...; @collective */
 
 /* ---- experts.c ----------------------------------------------------------------------------- */
-void mltfr_experts_project(mltfr_engine *e);                   /* Kt, Vt from the weights */
-void mltfr_experts_share(mltfr_engine *e);                     /* owner's weights to the sharers */
+void mltfr_experts_project(mltfr_engine *e); /* Kt, Vt from the weights */
+void mltfr_experts_share(mltfr_engine *e);   /* owner's weights to the sharers */
 mltfr_filter mltfr_expert_filter(const mltfr_engine *e, int64_t k, bool train);
 mltfr_status mltfr_experts_route(mltfr_engine *e, mltfr_run *run);    /* plan and q */
 mltfr_status mltfr_experts_forward(mltfr_engine *e, mltfr_run *run);  /* y back to the users */
 mltfr_status mltfr_experts_backward(mltfr_engine *e, mltfr_run *run); /* dW at the owner, dq back */
 
 /* ---- mixture.c ----------------------------------------------------------------------------- */
-mltfr_status mltfr_mixture_run(mltfr_engine *e, mltfr_run *run);      /* q to h' */
+mltfr_status mltfr_mixture_run(mltfr_engine *e, mltfr_run *run);          /* q to h' */
 mltfr_status mltfr_mixture_backward_run(mltfr_engine *e, mltfr_run *run); /* dh' to dh and dense */
 
 /* ---- step.c -------------------------------------------------------------------------------- */
@@ -194,6 +206,9 @@ mltfr_status mltfr_run_backward(mltfr_engine *e, bool fisher);
 /* ---- loss.c, loss_local.c ------------------------------------------------------------------ */
 mltfr_status mltfr_loss_softmax(mltfr_engine *e, mltfr_run *run, bool fisher);
 mltfr_status mltfr_loss_local(mltfr_engine *e, mltfr_run *run);
+/* How many negatives the own blocks (sampled) or rows (bce) have in all, and their item ids. */
+int64_t mltfr_negatives_count(const mltfr_engine *e, const mltfr_run *run);
+void mltfr_negatives_draw(const mltfr_engine *e, const mltfr_run *run, int32_t *ids);
 
 /* ---- optimise.c ---------------------------------------------------------------------------- */
 mltfr_status mltfr_optimise(mltfr_engine *e, double lr, double clip);
@@ -204,12 +219,12 @@ mltfr_status mltfr_consensus_update(mltfr_engine *e, double *W_star);
 void mltfr_consensus_pull_all(mltfr_engine *e, double lr);
 
 /* ---- refresh.c, calibrate.c ---------------------------------------------------------------- */
-/* E11 for every space.  q: queries [n][d], the same on every rank; explore: order of exploration. */
+/* E11 for every space.  q: queries [n][d], the same on every rank; explore: order of exploration.
+ */
 typedef int64_t mltfr_explore_of(void *context, int64_t k, int64_t i);
 mltfr_status mltfr_refresh_pools(mltfr_engine *e, int64_t n, const float *q,
                                  mltfr_explore_of *explore, void *context);
-mltfr_status mltfr_pool_rows(mltfr_engine *e, int64_t k);  /* gather Z_pool, Zh_pool */
-mltfr_status mltfr_refresh_items(mltfr_engine *e);         /* X_I (C12) */
+mltfr_status mltfr_pool_rows(mltfr_engine *e, int64_t k); /* gather Z_pool, Zh_pool */
 /* C13 from all rows of q; writes log tau of every expert.  tau: [K + 1] out, may be NULL. */
 mltfr_status mltfr_calibrate(mltfr_engine *e, int64_t n, const int64_t *blocks_at, int64_t blocks,
                              const float *q, double *tau);

@@ -17,8 +17,8 @@ enum { CASES_A_BATCH = 256 };
 typedef struct {
     mltfr_engine *e;
     int64_t users;
-    const int32_t *targets;   /* [users] */
-    const int64_t *seen_off;  /* [users + 1] */
+    const int32_t *targets;  /* [users] */
+    const int64_t *seen_off; /* [users + 1] */
     const int32_t *seen;
     float *tiles;  /* [own items][users]: tile j is [users][cols_j] */
     float *target; /* [users] */

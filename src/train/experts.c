@@ -42,8 +42,8 @@ void mltfr_experts_share(mltfr_engine *e)
 mltfr_filter mltfr_expert_filter(const mltfr_engine *e, int64_t k, bool train)
 {
     const mltfr_token_space *s = &e->space[k];
-    const uint64_t key = mltfr_rng_key((uint64_t)e->set->train_seed, MLTFR_RNG_FILTER_DROPOUT,
-                                       (uint64_t)e->at.step);
+    const uint64_t key =
+        mltfr_rng_key((uint64_t)e->set->train_seed, MLTFR_RNG_FILTER_DROPOUT, (uint64_t)e->at.step);
 
     return (mltfr_filter){.d = e->spec.backbone.d,
                           .M = s->M,
@@ -88,9 +88,9 @@ static mltfr_status count_routes(mltfr_engine *e, mltfr_run *run)
                 r->load[k] += run->routes.selected[i * K + k];
             }
     for (int p = 0; p < e->size; p++)
-        bytes[p] = (mltfr_share_first(blocks, e->size, p + 1) -
-                    mltfr_share_first(blocks, e->size, p)) *
-                   K * (int64_t)sizeof *mine;
+        bytes[p] =
+            (mltfr_share_first(blocks, e->size, p + 1) - mltfr_share_first(blocks, e->size, p)) *
+            K * (int64_t)sizeof *mine;
     mltfr_comm_allgatherv(e->comm, mine, bytes, r->count);
     mltfr_comm_sum_i64(e->comm, r->load, K);
 done:
@@ -235,8 +235,8 @@ mltfr_status mltfr_experts_forward(mltfr_engine *e, mltfr_run *run)
             const int64_t at = r->recv_at[k * blocks + b];
             if (at >= 0)
                 mltfr_filter_forward(&f, r->count[b * e->K + k], r->q + at * d, r->number + at,
-                                     scratch, r->J + at * e->m, r->s + at * e->m,
-                                     r->a + at * e->m, r->y + at * d);
+                                     scratch, r->J + at * e->m, r->s + at * e->m, r->a + at * e->m,
+                                     r->y + at * d);
         }
     }
 done:
@@ -260,7 +260,8 @@ static void backward_blocks(mltfr_engine *e, mltfr_run *run, int64_t k, mltfr_tr
         float *leaf = mltfr_treesum_next(sum);
         mltfr_filter_backward(&f, r->count[b * e->K + k], r->q + at * d, r->number + at,
                               r->J + at * e->m, r->s + at * e->m, r->a + at * e->m, r->dy + at * d,
-                              leaf, leaf + Md, leaf + 2 * Md, r->dq == NULL ? NULL : r->dq + at * d);
+                              leaf, leaf + Md, leaf + 2 * Md,
+                              r->dq == NULL ? NULL : r->dq + at * d);
         mltfr_treesum_push(sum);
     }
 }

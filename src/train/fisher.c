@@ -29,8 +29,8 @@ static bool is_kept(const mltfr_run *run, uint64_t key, int64_t query, int64_t k
 static void weigh_rows(mltfr_engine *e, mltfr_run *run, double aim, float *omega, row_sums *sums)
 {
     const mltfr_routed *r = &run->routed;
-    const uint64_t key = mltfr_rng_key((uint64_t)e->set->train_seed, MLTFR_RNG_FISHER,
-                                       (uint64_t)e->at.step);
+    const uint64_t key =
+        mltfr_rng_key((uint64_t)e->set->train_seed, MLTFR_RNG_FISHER, (uint64_t)e->at.step);
 
     for (int64_t b = run->first; b < run->last; b++)
         for (int64_t k = 0; k < e->K; k++) {
@@ -62,9 +62,9 @@ static mltfr_status gather_sums(mltfr_engine *e, mltfr_run *run, const row_sums 
 
     MLTFR_AGREE(e->comm, RUN_TAKE(run, all, blocks * K));
     for (int p = 0; p < e->size; p++)
-        bytes[p] = (mltfr_share_first(blocks, e->size, p + 1) -
-                    mltfr_share_first(blocks, e->size, p)) *
-                   K * (int64_t)sizeof *all;
+        bytes[p] =
+            (mltfr_share_first(blocks, e->size, p + 1) - mltfr_share_first(blocks, e->size, p)) *
+            K * (int64_t)sizeof *all;
     mltfr_comm_allgatherv(e->comm, mine, bytes, all);
     for (int64_t i = 0; i < blocks * K; i++) {
         fresh->sum_omega[i % K] += all[i].omega;
@@ -109,8 +109,7 @@ static mltfr_status sum_A(mltfr_engine *e, mltfr_run *run, int64_t k, const floa
 
     for (int i = 0; i <= sharers; i++)
         first[i] = mltfr_space_first(e, k, blocks, s->first_rank + i);
-    MLTFR_AGREE(s->group,
-                mltfr_treesum_create(blocks, first[me], first[me + 1], r_c * r_c, &sum));
+    MLTFR_AGREE(s->group, mltfr_treesum_create(blocks, first[me], first[me + 1], r_c * r_c, &sum));
     for (int64_t b = first[me]; b < first[me + 1]; b++) {
         const int64_t at = r->recv_at[k * blocks + b];
         const int64_t n = kept_rows(e, r, k, at, r->count[b * e->K + k], omega, x);
@@ -258,8 +257,10 @@ static mltfr_status solve_system(mltfr_engine *e, system_rooms *x, double *W_sta
     MLTFR_TRY(solve(e, x->lhs, x->star));
     e->residual = mltfr_consensus_residual(e->r_c, d, x->lhs, x->rhs, x->star);
     if (!(e->residual <= 1e-4))
-        MLTFR_FAIL(MLTFR_E_NUMERIC, "step %lld: the consensus solve has residual %g, at most 1e-4 "
-                   "is allowed", (long long)e->at.step, e->residual);
+        MLTFR_FAIL(MLTFR_E_NUMERIC,
+                   "step %lld: the consensus solve has residual %g, at most 1e-4 "
+                   "is allowed",
+                   (long long)e->at.step, e->residual);
     mltfr_consensus_blend(n, e->set->fisher_blend, x->star, W_c);
     if (W_star != NULL)
         memcpy(W_star, x->star, (size_t)n * sizeof *W_star);

@@ -7,60 +7,8 @@
  */
 #include "engine.h"
 
-#include <mltfr/linalg.h>
-
 #include <stdlib.h>
 #include <string.h>
-
-/* ---- E' ------------------------------------------------------------------------------------ */
-
-static int64_t block_rows(const mltfr_engine *e, int64_t j)
-{
-    int64_t end = (j + 1) * e->item_block < e->spec.items ? (j + 1) * e->item_block : e->spec.items;
-
-    return end - j * e->item_block;
-}
-
-mltfr_status mltfr_items_refresh(mltfr_engine *e)
-{
-    const int64_t d = e->spec.backbone.d;
-
-    if (!e->spec.inject)
-        return MLTFR_OK;
-    const float *W = e->params->dense.w + mltfr_params_offset(e->params, "inject.w");
-
-    memcpy(e->E, e->params->item.w, (size_t)(e->item_rows * d) * sizeof(float));
-    for (int64_t j = e->first_block; j < e->last_block; j++) {
-        const int64_t at = j * e->item_block - e->item_first;
-        mltfr_gemm_nn(block_rows(e, j), d, e->r_c, e->X_I + at * e->r_c, e->r_c, W, d, 1.f,
-                      e->E + at * d, d);
-    }
-    return MLTFR_OK;
-}
-
-mltfr_status mltfr_items_inject_backward(mltfr_engine *e)
-{
-    mltfr_status st = MLTFR_OK;
-    const int64_t d = e->spec.backbone.d, width = e->r_c * d;
-    mltfr_treesum *sum = NULL;
-
-    if (!e->spec.inject || !mltfr_experts_on(e))
-        return MLTFR_OK;
-    float *dW = e->params->dense.g + mltfr_params_offset(e->params, "inject.w");
-
-    MLTFR_AGREE(e->comm, mltfr_treesum_create(e->item_blocks, e->first_block, e->last_block, width,
-                                              &sum));
-    for (int64_t j = e->first_block; j < e->last_block; j++) {
-        const int64_t at = j * e->item_block - e->item_first;
-        mltfr_gemm_tn(e->r_c, d, block_rows(e, j), e->X_I + at * e->r_c, e->r_c, e->dE + at * d, d,
-                      0.f, mltfr_treesum_next(sum), d);
-        mltfr_treesum_push(sum);
-    }
-    MLTFR_TRY(mltfr_reduce_all(e->comm, e->item_blocks, width, sum, dW));
-done:
-    mltfr_treesum_destroy(&sum);
-    return st;
-}
 
 /* ---- fetch --------------------------------------------------------------------------------- */
 
@@ -96,24 +44,31 @@ static int32_t find_slot(const mltfr_item_rows *x, int32_t id)
     return (int32_t)lo;
 }
 
-static mltfr_status collect_ids(mltfr_run *run)
+/* Inputs, and in training targets and negatives. */
+static mltfr_status collect_ids(const mltfr_engine *e, mltfr_run *run)
 {
     mltfr_status st = MLTFR_OK;
     mltfr_item_rows *x = &run->item;
+    const int64_t n = run->rows, trains = run->keeps ? n : 0;
+    const int64_t negatives = run->keeps ? mltfr_negatives_count(e, run) : 0;
     const int32_t *items = run->batch->items + run->row0;
     const int32_t *targets = run->batch->targets + run->row0;
 
-    MLTFR_TRY(RUN_TAKE(run, x->ids, 2 * run->rows));
-    MLTFR_TRY(RUN_TAKE(run, x->slot, run->rows));
-    MLTFR_TRY(RUN_TAKE(run, x->target_slot, run->rows));
-    memcpy(x->ids, items, (size_t)run->rows * sizeof *items);
-    if (run->keeps)
-        memcpy(x->ids + run->rows, targets, (size_t)run->rows * sizeof *targets);
-    x->count = sort_distinct(x->ids, run->keeps ? 2 * run->rows : run->rows);
-    for (int64_t i = 0; i < run->rows; i++) {
+    MLTFR_TRY(RUN_TAKE(run, x->ids, n + trains + negatives));
+    MLTFR_TRY(RUN_TAKE(run, x->slot, n));
+    MLTFR_TRY(RUN_TAKE(run, x->target_slot, trains));
+    MLTFR_TRY(RUN_TAKE(run, x->negative_slot, negatives));
+    memcpy(x->ids, items, (size_t)n * sizeof *items);
+    memcpy(x->ids + n, targets, (size_t)trains * sizeof *targets);
+    mltfr_negatives_draw(e, run, x->negative_slot);
+    memcpy(x->ids + n + trains, x->negative_slot, (size_t)negatives * sizeof *targets);
+    x->count = sort_distinct(x->ids, n + trains + negatives);
+    for (int64_t i = 0; i < n; i++)
         x->slot[i] = find_slot(x, items[i]);
-        x->target_slot[i] = run->keeps ? find_slot(x, targets[i]) : 0;
-    }
+    for (int64_t i = 0; i < trains; i++)
+        x->target_slot[i] = find_slot(x, targets[i]);
+    for (int64_t i = 0; i < negatives; i++)
+        x->negative_slot[i] = find_slot(x, x->negative_slot[i]);
 done:
     return st;
 }
@@ -132,7 +87,7 @@ mltfr_status mltfr_items_fetch(mltfr_engine *e, mltfr_run *run)
     float *answer = NULL;
 
     memset(counts, 0, sizeof counts);
-    MLTFR_AGREE(e->comm, collect_ids(run));
+    MLTFR_AGREE(e->comm, collect_ids(e, run));
     for (int64_t i = 0; i < x->count; i++)
         counts[owner_of(e, x->ids[i])]++;
     mltfr_exchange_destroy(&x->plan);
@@ -155,49 +110,70 @@ done:
 
 /* ---- return -------------------------------------------------------------------------------- */
 
-/* Gradient rows of the user blocks: one a (block, item), blocks in order, by owner. */
+/* Gradient rows of the user blocks: one a (block, item), in the order of blocks. */
 typedef struct {
-    int64_t count;
-    int32_t *id;  /* in order of (block, first appearance), then sorted by owner */
-    float *row;   /* [count][d] */
+    mltfr_run *run;
+    int64_t d, count;
+    int32_t *id;
+    float *row;               /* [count][d] */
+    int64_t *met_in, *met_at; /* [slots]: the block an item was met in last, and where its row is */
 } outbox;
 
-/* Add the rows of one block to its (block, item) sums; `last` says in which block of the rank an
- * item was met last, and where its sum is. */
-static void gather_block(const mltfr_run *run, int64_t from, int64_t to, int64_t d, const float *dx,
-                         int64_t *met_in, int64_t *met_at, int64_t mark, outbox *box)
+/* Add scale * x to the row of (block, slot). */
+static void add_to(outbox *box, int64_t block, int32_t slot, float scale, const float *x)
 {
-    for (int64_t i = from; i < to; i++) {
-        const int32_t slot = run->item.slot[i];
-        if (met_in[slot] != mark) {
-            met_in[slot] = mark;
-            met_at[slot] = box->count;
-            box->id[box->count] = run->item.ids[slot];
-            memset(box->row + box->count * d, 0, (size_t)d * sizeof(float));
-            box->count++;
-        }
-        float *sum = box->row + met_at[slot] * d;
-        for (int64_t c = 0; c < d; c++)
-            sum[c] += dx[i * d + c];
+    if (box->met_in[slot] != block) {
+        box->met_in[slot] = block;
+        box->met_at[slot] = box->count++;
+        box->id[box->met_at[slot]] = box->run->item.ids[slot];
+        memset(box->row + box->met_at[slot] * box->d, 0, (size_t)box->d * sizeof *x);
     }
+    float *sum = box->row + box->met_at[slot] * box->d;
+
+    for (int64_t c = 0; c < box->d; c++)
+        sum[c] += scale * x[c];
+}
+
+/* What a local loss says of targets and negatives of one block (rows [from, to) of the rank). */
+static void gather_loss(const mltfr_engine *e, outbox *box, int64_t b, int64_t from, int64_t to)
+{
+    const mltfr_run *run = box->run;
+    const mltfr_item_rows *x = &run->item;
+    const float *H = run->H + run->q0 * box->d;
+    const int64_t n = x->negatives, at = (b - run->first) * n;
+
+    if (n == 0)
+        return;
+    for (int64_t i = from; i < to; i++)
+        add_to(box, b, x->target_slot[i], x->target_grad[i], H + i * box->d);
+    if (e->set->train_loss == MLTFR_TRAIN_LOSS_BCE)
+        for (int64_t i = from; i < to; i++)
+            add_to(box, b, x->negative_slot[i], x->negative_grad[i], H + i * box->d);
+    else
+        for (int64_t i = at; i < at + n; i++)
+            add_to(box, b, x->negative_slot[i], 1.f, x->negative_grad + i * box->d);
 }
 
 static mltfr_status fill_outbox(mltfr_engine *e, mltfr_run *run, const float *dx, outbox *box)
 {
     mltfr_status st = MLTFR_OK;
-    int64_t *met_in, *met_at;
+    const int64_t d = e->spec.backbone.d, most = 2 * run->rows + mltfr_negatives_count(e, run);
 
-    MLTFR_TRY(RUN_TAKE(run, met_in, run->item.count));
-    MLTFR_TRY(RUN_TAKE(run, met_at, run->item.count));
-    MLTFR_TRY(RUN_TAKE(run, box->id, run->rows));
-    MLTFR_TRY(RUN_TAKE(run, box->row, run->rows * e->spec.backbone.d));
+    box->run = run;
+    box->d = d;
+    MLTFR_TRY(RUN_TAKE(run, box->met_in, run->item.count));
+    MLTFR_TRY(RUN_TAKE(run, box->met_at, run->item.count));
+    MLTFR_TRY(RUN_TAKE(run, box->id, most));
+    MLTFR_TRY(RUN_TAKE(run, box->row, most * d));
     for (int64_t i = 0; i < run->item.count; i++)
-        met_in[i] = -1;
+        box->met_in[i] = -1;
     for (int64_t b = run->first; b < run->last; b++) {
         const int32_t *off = run->batch->off;
         const int64_t from = off[run->batch->block_user[b]] - run->row0;
         const int64_t to = off[run->batch->block_user[b + 1]] - run->row0;
-        gather_block(run, from, to, e->spec.backbone.d, dx, met_in, met_at, b, box);
+        for (int64_t i = from; i < to; i++)
+            add_to(box, b, run->item.slot[i], 1.f, dx + i * d);
+        gather_loss(e, box, b, from, to);
     }
 done:
     return st;

@@ -5,8 +5,8 @@
  *      block b:    p = e^(logit - lse), dh' and dE    <- once the log-sum-exp of b is known
  *
  * A tile is one user block against one item block.  (top, sum) pairs and dh' are combined in the
- * canonical tree over item blocks; dE' stays with its owner and adds up in the order of user blocks.
- * The N x I matrix never exists: two user blocks of logits do. */
+ * canonical tree over item blocks; dE' stays with its owner and adds up in the order of user
+ * blocks. The N x I matrix never exists: two user blocks of logits do. */
 #include "engine.h"
 
 #include <mltfr/linalg.h>
@@ -17,11 +17,11 @@
 
 /* One user block on its way. */
 typedef struct {
-    float *tile;        /* [own columns][n]: tile j is [n][cols_j] */
-    float *top, *sum;   /* [own blocks][n] */
-    float *target;      /* [n] logit of the target, where it lies in the own range */
-    float *parts;       /* [own spans][2][n] (top, sum), sent */
-    float *all;         /* [all spans][2][n], received */
+    float *tile;      /* [own columns][n]: tile j is [n][cols_j] */
+    float *top, *sum; /* [own blocks][n] */
+    float *target;    /* [n] logit of the target, where it lies in the own range */
+    float *parts;     /* [own spans][2][n] (top, sum), sent */
+    float *all;       /* [all spans][2][n], received */
     mltfr_gather *gather;
 } stage;
 
@@ -29,17 +29,17 @@ typedef struct {
     mltfr_engine *e;
     mltfr_run *run;
     bool fisher;
-    int64_t d, extra;         /* extra columns of a row's answer: 1 on Fisher steps */
-    int64_t rows_most;        /* rows of the largest user block */
-    float inv_rows;           /* 1 / N */
-    mltfr_span *spans;        /* of all ranks, in order */
-    int *held;                /* [size] spans of each rank */
+    int64_t d, extra;  /* extra columns of a row's answer: 1 on Fisher steps */
+    int64_t rows_most; /* rows of the largest user block */
+    float inv_rows;    /* 1 / N */
+    mltfr_span *spans; /* of all ranks, in order */
+    int *held;         /* [size] spans of each rank */
     int span_first, span_own, span_count;
-    float *e2;                /* [own rows] |E'_i|^2 */
-    float *scale;             /* [rows_most] */
-    float *work;              /* [2][own blocks][rows_most] */
-    int64_t *sent_at;         /* [blocks + 1] floats into out */
-    float *out;               /* answers to the user blocks */
+    float *e2;        /* [own rows] |E'_i|^2 */
+    float *scale;     /* [rows_most] */
+    float *work;      /* [2][own blocks][rows_most] */
+    int64_t *sent_at; /* [blocks + 1] floats into out */
+    float *out;       /* answers to the user blocks */
     stage stages[2];
 } softmax;
 
@@ -74,8 +74,7 @@ static mltfr_status find_spans(softmax *x)
     for (int p = 0; p < e->size; p++) {
         if (p == e->rank)
             x->span_first = x->span_count;
-        x->held[p] = mltfr_tree_cover(e->item_blocks,
-                                      mltfr_share_first(e->item_blocks, e->size, p),
+        x->held[p] = mltfr_tree_cover(e->item_blocks, mltfr_share_first(e->item_blocks, e->size, p),
                                       mltfr_share_first(e->item_blocks, e->size, p + 1),
                                       x->spans + x->span_count);
         x->span_count += x->held[p];
@@ -114,8 +113,7 @@ static mltfr_status softmax_rooms(softmax *x)
     MLTFR_TRY(find_spans(x));
     MLTFR_TRY(RUN_TAKE(run, x->e2, x->e->item_rows));
     MLTFR_TRY(RUN_TAKE(run, x->scale, x->rows_most));
-    MLTFR_TRY(RUN_TAKE(run, x->work,
-                       2 * x->rows_most * (x->e->last_block - x->e->first_block)));
+    MLTFR_TRY(RUN_TAKE(run, x->work, 2 * x->rows_most * (x->e->last_block - x->e->first_block)));
     MLTFR_TRY(RUN_TAKE(run, x->sent_at, blocks + 1));
     x->sent_at[0] = 0;
     for (int64_t b = 0; b < blocks; b++)

@@ -1,6 +1,6 @@
 /* The users' side of the mixture: query, router, consensus expert, h' = h + Delta (E14, E15), and
- * its backward.  The gradients of the router, the gate and the consensus's keys are summed over user
- * blocks canonically; a leaf is
+ * its backward.  The gradients of the router, the gate and the consensus's keys are summed over
+ * user blocks canonically; a leaf is
  *
  *      [ dense slab from the end of the backbone | dKt_c [M][d] | dVt_c [M][d], rule none only ] */
 #include "engine.h"
@@ -14,19 +14,18 @@ static mltfr_router router_of(const mltfr_engine *e, const mltfr_run *run)
 {
     const mltfr_settings *set = e->set;
 
-    return (mltfr_router){
-        .d = e->spec.backbone.d,
-        .K = e->K,
-        .k_r = e->k_r,
-        .consensus = e->spec.consensus,
-        .dropout = run->train ? (float)set->router_dropout : 0.f,
-        .key = mltfr_rng_key((uint64_t)set->train_seed, MLTFR_RNG_EXPERT_DROPOUT,
-                             (uint64_t)e->at.step),
-        .switch_weight = set->router_balance == MLTFR_ROUTER_BALANCE_SWITCH
-                             ? (float)set->router_balance_weight
-                             : 0.f,
-        .z_weight = (float)set->router_z_loss,
-        .total_rows = run->q_off[run->batch->blocks]};
+    return (mltfr_router){.d = e->spec.backbone.d,
+                          .K = e->K,
+                          .k_r = e->k_r,
+                          .consensus = e->spec.consensus,
+                          .dropout = run->train ? (float)set->router_dropout : 0.f,
+                          .key = mltfr_rng_key((uint64_t)set->train_seed, MLTFR_RNG_EXPERT_DROPOUT,
+                                               (uint64_t)e->at.step),
+                          .switch_weight = set->router_balance == MLTFR_ROUTER_BALANCE_SWITCH
+                                               ? (float)set->router_balance_weight
+                                               : 0.f,
+                          .z_weight = (float)set->router_z_loss,
+                          .total_rows = run->q_off[run->batch->blocks]};
 }
 
 /* The routes of the queries from `at` on. */
@@ -108,7 +107,8 @@ done:
     return st;
 }
 
-/* y of all experts of one block, expanded to [K][n][d]; rows that were not sent stay as they are. */
+/* y of all experts of one block, expanded to [K][n][d]; rows that were not sent stay as they are.
+ */
 static void expand_y(const mltfr_engine *e, const mltfr_run *run, int64_t b, int64_t n,
                      const float *compact, float *y, const float *view[])
 {
@@ -188,8 +188,7 @@ static mltfr_status backward_rooms(mltfr_engine *e, mltfr_run *run, backward *w)
     w->own = e->params->dense.n - w->split;
     w->Md = e->spec.consensus ? e->space[e->K].M * d : 0;
     w->width = w->own + w->Md * (e->spec.train_consensus_wv ? 2 : 1);
-    MLTFR_TRY(
-        mltfr_treesum_create(run->batch->blocks, run->first, run->last, w->width, &w->sum));
+    MLTFR_TRY(mltfr_treesum_create(run->batch->blocks, run->first, run->last, w->width, &w->sum));
     MLTFR_TRY(RUN_TAKE(run, w->y, e->K * n * d));
     MLTFR_TRY(RUN_TAKE(run, w->dy, e->K * n * d));
     MLTFR_TRY(RUN_TAKE(run, w->dy_c, n * d));
@@ -329,8 +328,7 @@ mltfr_status mltfr_mixture_backward_run(mltfr_engine *e, mltfr_run *run)
     for (int64_t b = run->first; b < run->last; b++) {
         int64_t at;
         const int64_t n = block_queries(run, b, &at);
-        mltfr_rmsnorm_backward(n, d, e->rms_eps, run->h + at * d, w.dq + at * d,
-                               run->dh + at * d);
+        mltfr_rmsnorm_backward(n, d, e->rms_eps, run->h + at * d, w.dq + at * d, run->dh + at * d);
     }
 done:
     mltfr_treesum_destroy(&w.sum);

@@ -27,8 +27,8 @@ static mltfr_status item_squares(mltfr_engine *e, double *out)
 
     for (int64_t j = e->first_block; j < e->last_block; j++) {
         const int64_t from = j * e->item_block - e->item_first;
-        const int64_t to = from + e->item_block < e->item_rows ? from + e->item_block
-                                                               : e->item_rows;
+        const int64_t to =
+            from + e->item_block < e->item_rows ? from + e->item_block : e->item_rows;
         mine[j - e->first_block] = mltfr_sum_squares((to - from) * d, e->dE + from * d);
     }
     for (int p = 0; p < e->size; p++)

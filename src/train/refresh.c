@@ -121,8 +121,8 @@ static void score_own(level_a *x)
             for (int64_t c = 0; c < d; c++)
                 x->Kt[i * d + c] *= s->key_scale[t + i];
         for (int64_t q = 0; q < x->n; q += QUERY_BLOCK)
-            score_tile(x, s->row_first + t, rows, q, x->n - q < QUERY_BLOCK ? x->n - q
-                                                                             : QUERY_BLOCK);
+            score_tile(x, s->row_first + t, rows, q,
+                       x->n - q < QUERY_BLOCK ? x->n - q : QUERY_BLOCK);
     }
 }
 
@@ -215,8 +215,9 @@ static mltfr_status choose(level_a *x, explorer *next)
     int64_t *pool = NULL;
 
     for (int p = 0; p < size; p++)
-        bytes[p] = (rows_before(e, s, s->first_rank + p + 1) - rows_before(e, s, s->first_rank + p)) *
-                   (int64_t)sizeof(float);
+        bytes[p] =
+            (rows_before(e, s, s->first_rank + p + 1) - rows_before(e, s, s->first_rank + p)) *
+            (int64_t)sizeof(float);
     st = MLTFR_NEW(x->cbar, first ? s->rows : 0);
     if (st == MLTFR_OK)
         st = MLTFR_NEW(pool, s->M);
@@ -274,40 +275,4 @@ mltfr_status mltfr_refresh_pools(mltfr_engine *e, int64_t n, const float *q,
     mltfr_experts_project(e);
 done:
     return st;
-}
-
-/* ---- item mixtures (C12) ------------------------------------------------------------------- */
-
-mltfr_status mltfr_refresh_items(mltfr_engine *e)
-{
-    mltfr_status st = MLTFR_OK;
-    const int64_t d = e->spec.backbone.d, n = e->item_block, m = e->m;
-    const mltfr_token_space *s = &e->space[e->K];
-    const mltfr_filter f = mltfr_expert_filter(e, e->K, false);
-    float *q = NULL, *scratch = NULL, *y = NULL, *sc = NULL, *a = NULL;
-    int32_t *J = NULL;
-
-    if (!e->spec.inject)
-        return MLTFR_OK;
-    MLTFR_TRY(MLTFR_NEW(q, n * d));
-    MLTFR_TRY(MLTFR_NEW(y, n * d));
-    MLTFR_TRY(MLTFR_NEW(sc, n * m));
-    MLTFR_TRY(MLTFR_NEW(a, n * m));
-    MLTFR_TRY(MLTFR_NEW(J, n * m));
-    MLTFR_TRY(MLTFR_NEW(scratch, mltfr_filter_scratch(&f)));
-    for (int64_t at = 0; at < e->item_rows; at += n) {
-        const int64_t rows = e->item_rows - at < n ? e->item_rows - at : n;
-        mltfr_rmsnorm_forward(rows, d, e->rms_eps, e->params->item.w + at * d, q);
-        mltfr_filter_forward(&f, rows, q, NULL, scratch, J, sc, a, y);
-        mltfr_filter_mix(rows, m, J, a, s->Z_pool, s->width, e->r_c, e->X_I + at * e->r_c);
-    }
-done:
-    MLTFR_FREE(q);
-    MLTFR_FREE(y);
-    MLTFR_FREE(sc);
-    MLTFR_FREE(a);
-    MLTFR_FREE(J);
-    MLTFR_FREE(scratch);
-    st = mltfr_comm_agree(e->comm, st);
-    return st == MLTFR_OK ? mltfr_items_refresh(e) : st;
 }

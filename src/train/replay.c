@@ -205,9 +205,9 @@ mltfr_status mltfr_replay_restore(mltfr_replay_case *c)
     }
     mltfr_experts_project(e);
     if (e->spec.inject)
-        MLTFR_TRY(mltfr_file_read(c->in, "state/X_I", MLTFR_F32, e->item_first, e->item_rows,
-                                  e->X_I));
-    MLTFR_TRY(mltfr_items_refresh(e));
+        MLTFR_TRY(
+            mltfr_file_read(c->in, "state/X_I", MLTFR_F32, e->item_first, e->item_rows, e->X_I));
+    MLTFR_TRY(mltfr_inject_apply(e));
 done:
     return st;
 }
@@ -225,10 +225,9 @@ static mltfr_status load_batch(mltfr_replay_case *c)
     if (st == MLTFR_OK)
         st = mltfr_batch_create(n - 1, lengths, &c->batch);
     MLTFR_AGREE(c->comm, st);
-    MLTFR_TRY(mltfr_file_read(c->in, "batch/items", MLTFR_I32, 0, c->batch->rows,
-                              c->batch->items));
-    MLTFR_TRY(mltfr_file_read(c->in, "batch/targets", MLTFR_I32, 0, c->batch->rows,
-                              c->batch->targets));
+    MLTFR_TRY(mltfr_file_read(c->in, "batch/items", MLTFR_I32, 0, c->batch->rows, c->batch->items));
+    MLTFR_TRY(
+        mltfr_file_read(c->in, "batch/targets", MLTFR_I32, 0, c->batch->rows, c->batch->targets));
 done:
     MLTFR_FREE(off);
     MLTFR_FREE(lengths);

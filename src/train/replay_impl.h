@@ -25,7 +25,8 @@ mltfr_status mltfr_replay_put(mltfr_replay_case *c, mltfr_dtype type, int ndim,
                               const int64_t dims[], int64_t first, int64_t own, const void *data,
                               const char *format, ...) __attribute__((format(printf, 8, 9)));
 
-/* Everything before the step: level A, tau, X_I, ranking; leaves the model as it was.  @collective */
+/* Everything before the step: level A, tau, X_I, ranking; leaves the model as it was.  @collective
+ */
 mltfr_status mltfr_replay_probes(mltfr_replay_case *c);
 /* The step itself.  @collective */
 mltfr_status mltfr_replay_step(mltfr_replay_case *c);

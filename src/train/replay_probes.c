@@ -35,13 +35,10 @@ static mltfr_status load_level_a(mltfr_replay_case *c, exploration *x)
         char name[24], path[80];
         space_name(c, k, name);
         snprintf(path, sizeof path, "level_a/%s/cbar_before", name);
-        MLTFR_TRY(
-            mltfr_file_read(c->in, path, MLTFR_F32, s->row_first, s->row_count, s->cbar));
+        MLTFR_TRY(mltfr_file_read(c->in, path, MLTFR_F32, s->row_first, s->row_count, s->cbar));
         snprintf(path, sizeof path, "level_a/%s/pool_before", name);
-        MLTFR_TRY(mltfr_file_read(c->in, path, MLTFR_I64, 0, s->group != NULL ? s->M : 0,
-                                  s->pool));
-        MLTFR_TRY(
-            mltfr_replay_get(c, MLTFR_I64, &x->ids[k], &n, "level_a/%s/explore_ids", name));
+        MLTFR_TRY(mltfr_file_read(c->in, path, MLTFR_I64, 0, s->group != NULL ? s->M : 0, s->pool));
+        MLTFR_TRY(mltfr_replay_get(c, MLTFR_I64, &x->ids[k], &n, "level_a/%s/explore_ids", name));
     }
 done:
     return st;
@@ -135,9 +132,9 @@ static mltfr_status probe_items(mltfr_replay_case *c)
 
     if (!e->spec.inject)
         return MLTFR_OK;
-    MLTFR_TRY(mltfr_refresh_items(e));
-    MLTFR_TRY(mltfr_replay_put(c, MLTFR_F32, 2, dims, e->item_first, e->item_rows, e->X_I,
-                               "expect/X_I"));
+    MLTFR_TRY(mltfr_inject_refresh(e));
+    MLTFR_TRY(
+        mltfr_replay_put(c, MLTFR_F32, 2, dims, e->item_first, e->item_rows, e->X_I, "expect/X_I"));
     MLTFR_TRY(mltfr_replay_restore(c));
 done:
     return st;
@@ -166,8 +163,8 @@ static mltfr_status put_ranks(mltfr_replay_case *c, const rank_case *x, const ch
                                suffix));
     MLTFR_TRY(mltfr_replay_put(c, MLTFR_F64, 1, &three, 0, own * 3, m.ndcg, "%s/expect/ndcg%s",
                                where, suffix));
-    MLTFR_TRY(mltfr_replay_put(c, MLTFR_F64, 0, NULL, 0, own, &m.mrr, "%s/expect/mrr%s", where,
-                               suffix));
+    MLTFR_TRY(
+        mltfr_replay_put(c, MLTFR_F64, 0, NULL, 0, own, &m.mrr, "%s/expect/mrr%s", where, suffix));
 done:
     return st;
 }

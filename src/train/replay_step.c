@@ -8,8 +8,8 @@
 /* ---- own queries --------------------------------------------------------------------------- */
 
 /* [N][cols] of which this rank has the rows of its queries. */
-static mltfr_status put_rows(mltfr_replay_case *c, mltfr_dtype type, int64_t cols,
-                             const void *data, const char *name)
+static mltfr_status put_rows(mltfr_replay_case *c, mltfr_dtype type, int64_t cols, const void *data,
+                             const char *name)
 {
     const mltfr_run *run = &c->e->run;
     const int64_t dims[] = {c->batch->rows, cols};
@@ -262,10 +262,14 @@ static mltfr_status put_fisher(mltfr_replay_case *c)
         const char *name;
         int ndim;
         const double *data;
-    } sets[] = {{"num_A", 3, f->num_A},   {"sum_omega", 1, f->sum_omega},
-                {"num_beta", 1, f->num_beta}, {"n_rows", 1, f->n_rows},
-                {"A", 3, A},              {"s", 1, s},
-                {"beta", 1, beta},        {"phi", 1, e->phi}};
+    } sets[] = {{"num_A", 3, f->num_A},
+                {"sum_omega", 1, f->sum_omega},
+                {"num_beta", 1, f->num_beta},
+                {"n_rows", 1, f->n_rows},
+                {"A", 3, A},
+                {"s", 1, s},
+                {"beta", 1, beta},
+                {"phi", 1, e->phi}};
 
     for (size_t i = 0; i < sizeof sets / sizeof sets[0]; i++)
         MLTFR_TRY(mltfr_replay_put(c, MLTFR_F64, sets[i].ndim, dims, 0, own, sets[i].data,

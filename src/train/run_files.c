@@ -66,8 +66,7 @@ mltfr_status mltfr_run_files_open(mltfr_comm *comm, const char *dir, int64_t ste
                                   mltfr_run_files *out)
 {
     *out = (mltfr_run_files){.comm = comm, .dir = dir};
-    return mltfr_comm_agree(comm,
-                            mltfr_comm_rank(comm) == 0 ? open_files(out, step) : MLTFR_OK);
+    return mltfr_comm_agree(comm, mltfr_comm_rank(comm) == 0 ? open_files(out, step) : MLTFR_OK);
 }
 
 void mltfr_run_files_close(mltfr_run_files *files)
@@ -97,8 +96,8 @@ void mltfr_run_files_checkpoint(const char *dir, int64_t step, char *path, size_
 
 void mltfr_run_files_say(const char *split, const mltfr_metrics *metrics)
 {
-    mltfr_say("%s  ndcg@10=%.4f hr@10=%.4f users=%" PRId64, split, metrics->ndcg[1],
-              metrics->hr[1], metrics->users);
+    mltfr_say("%s  ndcg@10=%.4f hr@10=%.4f users=%" PRId64, split, metrics->ndcg[1], metrics->hr[1],
+              metrics->users);
 }
 
 /* ---- result.json --------------------------------------------------------------------------- */
@@ -128,9 +127,8 @@ static mltfr_status write_result(const mltfr_run_files *files, const mltfr_resul
 
 mltfr_status mltfr_run_files_result(mltfr_run_files *files, const mltfr_result *result)
 {
-    return mltfr_comm_agree(files->comm, mltfr_comm_rank(files->comm) == 0
-                                             ? write_result(files, result)
-                                             : MLTFR_OK);
+    return mltfr_comm_agree(
+        files->comm, mltfr_comm_rank(files->comm) == 0 ? write_result(files, result) : MLTFR_OK);
 }
 
 /* The number behind "name": in the part of the text that begins with "section":. */

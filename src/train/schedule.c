@@ -62,8 +62,7 @@ static mltfr_status voter_batch(const mltfr_session *s, int64_t epoch, const can
     }
     MLTFR_TRY(mltfr_batch_create(n, lengths, out));
     for (int64_t i = 0; i < n; i++)
-        memcpy((*out)->items + (*out)->off[i],
-               s->data->ids + s->examples[voters[i].example].first,
+        memcpy((*out)->items + (*out)->off[i], s->data->ids + s->examples[voters[i].example].first,
                (size_t)lengths[i] * sizeof(int32_t));
 done:
     MLTFR_FREE(lengths);
@@ -157,7 +156,7 @@ mltfr_status mltfr_schedule_epoch(mltfr_session *s, int64_t epoch)
         e->at.expert_start = e->at.step;
         mltfr_note("epoch %lld: the experts start", (long long)epoch);
     }
-    MLTFR_TRY(mltfr_refresh_items(e));
+    MLTFR_TRY(mltfr_inject_refresh(e));
 done:
     return st;
 }
@@ -215,7 +214,7 @@ mltfr_status mltfr_schedule_step(mltfr_session *s, const mltfr_batch *batch)
             mltfr_router_balance(e->K, e->run.routed.load, (float)set->router_bias_rate,
                                  e->at.router_bias);
     }
-    MLTFR_TRY(mltfr_items_refresh(e));
+    MLTFR_TRY(mltfr_inject_apply(e));
 done:
     return st;
 }

@@ -14,16 +14,15 @@ static const char *spaces_path(const mltfr_settings *set)
 static mltfr_params_spec spec_of(const mltfr_session *s)
 {
     const mltfr_settings *set = s->set;
-    mltfr_params_spec spec = {
-        .backbone = {.d = set->model_dim,
-                     .layers = set->model_blocks,
-                     .heads = set->model_heads,
-                     .max_len = set->data_max_len,
-                     .pre_norm = set->model_norm == MLTFR_MODEL_NORM_PRE,
-                     .ln_eps = 1e-5f,
-                     .dropout = (float)set->model_dropout},
-        .items = s->data->items,
-        .experts = set->model_experts};
+    mltfr_params_spec spec = {.backbone = {.d = set->model_dim,
+                                           .layers = set->model_blocks,
+                                           .heads = set->model_heads,
+                                           .max_len = set->data_max_len,
+                                           .pre_norm = set->model_norm == MLTFR_MODEL_NORM_PRE,
+                                           .ln_eps = 1e-5f,
+                                           .dropout = (float)set->model_dropout},
+                              .items = s->data->items,
+                              .experts = set->model_experts};
 
     if (spec.experts) {
         spec.consensus = true;
@@ -55,8 +54,30 @@ static mltfr_status list_examples(mltfr_session *s)
                                           s->set->data_windows == MLTFR_DATA_WINDOWS_ALL,
                                           &s->examples, &s->count));
     if (s->count == 0)
-        MLTFR_FAIL(MLTFR_E_DATA, "%s: no user has a transition to train on (2 items, or 4 where "
-                   "two are held out)", s->set->data_path);
+        MLTFR_FAIL(MLTFR_E_DATA,
+                   "%s: no user has a transition to train on (2 items, or 4 where "
+                   "two are held out)",
+                   s->set->data_path);
+done:
+    return st;
+}
+
+/* How often each item is a target, cumulated: negatives are drawn from it. */
+static mltfr_status count_targets(mltfr_session *s)
+{
+    mltfr_status st = MLTFR_OK;
+    int64_t *f = NULL;
+
+    if (s->set->train_loss != MLTFR_TRAIN_LOSS_SAMPLED ||
+        s->set->train_negatives_by != MLTFR_TRAIN_NEGATIVES_BY_FREQUENCY)
+        return MLTFR_OK;
+    MLTFR_TRY(MLTFR_NEW(f, s->data->items + 1));
+    for (int64_t x = 0; x < s->count; x++)
+        for (int32_t i = 0; i < s->examples[x].n; i++)
+            f[s->data->ids[s->examples[x].first + i + 1]]++;
+    for (int64_t i = 0; i < s->data->items; i++)
+        f[i + 1] += f[i];
+    s->engine->frequency = f;
 done:
     return st;
 }
@@ -73,17 +94,17 @@ mltfr_status mltfr_session_open(mltfr_comm *comm, const mltfr_settings *set, mlt
     MLTFR_AGREE(comm, list_examples(s));
     if (set->model_experts) {
         MLTFR_TRY(mltfr_spaces_open(comm, spaces_path(set), &s->spaces));
-        mltfr_note("spaces  %s: %lld LLMs, shared %lld, specific %lld dimensions",
-                   spaces_path(set), (long long)s->spaces->K, (long long)s->spaces->r_c,
-                   (long long)s->spaces->r_s);
+        mltfr_note("spaces  %s: %lld LLMs, shared %lld, specific %lld dimensions", spaces_path(set),
+                   (long long)s->spaces->K, (long long)s->spaces->r_c, (long long)s->spaces->r_s);
     }
     const mltfr_params_spec spec = spec_of(s);
 
     MLTFR_TRY(mltfr_engine_create(comm, set, &spec, &s->engine));
     if (s->spaces != NULL)
         MLTFR_TRY(mltfr_engine_load_spaces(s->engine, s->spaces));
+    MLTFR_AGREE(comm, count_targets(s));
     MLTFR_AGREE(comm, mltfr_params_init(s->engine->params, (uint64_t)set->train_seed));
-    MLTFR_TRY(mltfr_items_refresh(s->engine));
+    MLTFR_TRY(mltfr_inject_apply(s->engine));
     s->digest = digest_of(s);
 done:
     if (st != MLTFR_OK)
@@ -111,8 +132,8 @@ mltfr_status mltfr_session_batch(const mltfr_session *s, int64_t epoch, int64_t 
     const uint64_t key =
         mltfr_rng_key((uint64_t)s->set->train_seed, MLTFR_RNG_SHUFFLE, (uint64_t)epoch);
     const int64_t first = i * s->set->train_batch;
-    const int64_t n = s->count - first < s->set->train_batch ? s->count - first
-                                                              : s->set->train_batch;
+    const int64_t n =
+        s->count - first < s->set->train_batch ? s->count - first : s->set->train_batch;
     const mltfr_example **chosen = NULL;
     int32_t *lengths = NULL;
 

@@ -158,9 +158,9 @@ static mltfr_status mean_loss(mltfr_engine *e, mltfr_run *run)
             mine[b - run->first] += run->row_loss[i - run->q0];
     }
     for (int p = 0; p < e->size; p++)
-        bytes[p] = (mltfr_share_first(blocks, e->size, p + 1) -
-                    mltfr_share_first(blocks, e->size, p)) *
-                   (int64_t)sizeof *mine;
+        bytes[p] =
+            (mltfr_share_first(blocks, e->size, p + 1) - mltfr_share_first(blocks, e->size, p)) *
+            (int64_t)sizeof *mine;
     mltfr_comm_allgatherv(e->comm, mine, bytes, all);
     run->loss = 0.;
     for (int64_t b = 0; b < blocks; b++)
@@ -244,12 +244,12 @@ mltfr_status mltfr_run_backward(mltfr_engine *e, bool fisher)
     else
         MLTFR_TRY(mltfr_loss_local(e, run));
     MLTFR_TRY(mean_loss(e, run));
-    if (fisher)
+    if (fisher && e->set->train_loss != MLTFR_TRAIN_LOSS_BCE)
         row_traces(e, run);
     if (run->mixes)
         MLTFR_TRY(mltfr_mixture_backward_run(e, run));
     MLTFR_TRY(backbone_backward(e, run));
-    MLTFR_TRY(mltfr_items_inject_backward(e));
+    MLTFR_TRY(mltfr_inject_backward(e));
 done:
     return st;
 }

@@ -48,8 +48,10 @@ static mltfr_status parse_stop(const char *text, trainer *t)
         const double n = strtod(at, &end);
         const double unit = *end == 'h' ? 3600. : *end == 'm' ? 60. : *end == 's' ? 1. : 0.;
         if (end == at || unit == 0. || n < 0.)
-            return mltfr_fail(MLTFR_E_USAGE, "run.stop_after: '%s' is neither a number of steps "
-                              "nor a time such as 90s or 3h50m", text);
+            return mltfr_fail(MLTFR_E_USAGE,
+                              "run.stop_after: '%s' is neither a number of steps "
+                              "nor a time such as 90s or 3h50m",
+                              text);
         seconds += n * unit;
         at = end + 1;
     }
@@ -179,9 +181,9 @@ static void report_epoch(trainer *t)
                          ",\"train\":%.6f,\"mpi\":%.6f,\"exposed\":%.4f}",
                          e->at.epoch, e->at.step, seconds, mpi, mpi / seconds);
     if (t->options->progress != MLTFR_PROGRESS_NONE)
-        mltfr_note("epoch %3" PRId64 "/%" PRId64 "  loss %.4f  %.2f s  %.0f positions/s  mpi %.0f%%",
-                   e->at.epoch, t->session.set->train_epochs, loss, seconds, rate,
-                   100. * mpi / seconds);
+        mltfr_note(
+            "epoch %3" PRId64 "/%" PRId64 "  loss %.4f  %.2f s  %.0f positions/s  mpi %.0f%%",
+            e->at.epoch, t->session.set->train_epochs, loss, seconds, rate, 100. * mpi / seconds);
     report_experts(t);
 }
 

@@ -1,10 +1,10 @@
 # Run a command in a directory of its own and check what a user sees:
-#   cmake -DSTATUS=s [-DERROR=regex] [-DOUTPUT=regex] [-DABSENT=regex] [-DCONFIG=yaml]
+#   cmake -DSTATUS=s [-DERROR=regex] [-DOUTPUT=regex] [-DABSENT=regex] [-DCONFIG=yaml] [-DDATA=csv]
 #         [-DBEFORE=words] -DPROGRAM=p -DDIRECTORY=d -P expect.cmake -- COMMAND...
 # The exit status is STATUS.  With ERROR stderr has exactly one line `mltfr_dist: error: ...`, which
 # matches, and no other from the program; without it there is none.  stdout matches OUTPUT and
-# does not match ABSENT.  CONFIG becomes c.yaml in the directory.  PROGRAM runs with the words of
-# BEFORE first, and must succeed.
+# does not match ABSENT.  CONFIG becomes c.yaml and DATA d.csv in the directory.  PROGRAM runs with
+# the words of BEFORE first, and must succeed.
 set(command)
 set(own FALSE)
 foreach(i RANGE ${CMAKE_ARGC})
@@ -19,6 +19,9 @@ file(REMOVE_RECURSE ${DIRECTORY})
 file(MAKE_DIRECTORY ${DIRECTORY})
 if(DEFINED CONFIG)
   file(WRITE ${DIRECTORY}/c.yaml "${CONFIG}")
+endif()
+if(DEFINED DATA)
+  file(WRITE ${DIRECTORY}/d.csv "${DATA}")
 endif()
 if(DEFINED BEFORE)
   separate_arguments(BEFORE UNIX_COMMAND "${BEFORE}")

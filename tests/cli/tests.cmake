@@ -1,12 +1,12 @@
 # Black-box tests of the command line, each by tests/cli/expect.cmake.
 #   mltfr_cli_test(NAME <topic> ARGS <word>... STATUS <s> [ERROR <regex>] [OUTPUT <regex>]
-#                  [ABSENT <regex>] [CONFIG <yaml>] [BEFORE <words>] [NP <n>...] [TIMEOUT <s>])
+#                  [ABSENT <regex>] [CONFIG <yaml>] [DATA <csv>] [BEFORE <words>] [NP <n>...] [TIMEOUT <s>])
 # NP 0, the default, is a run without a launcher.
 mltfr_unit_test(NAME app.config SOURCE ${PROJECT_SOURCE_DIR}/tests/unit/app_config.c LIBS mltfr_app)
 mltfr_unit_test(NAME base.text SOURCE ${PROJECT_SOURCE_DIR}/tests/unit/base_text.c LIBS mltfr_base)
 
 function(mltfr_cli_test)
-  set(values STATUS ERROR OUTPUT ABSENT CONFIG BEFORE)
+  set(values STATUS ERROR OUTPUT ABSENT CONFIG DATA BEFORE)
   cmake_parse_arguments(PARSE_ARGV 0 T "" "NAME;TIMEOUT;${values}" "ARGS;NP")
   if(NOT DEFINED T_NP)
     set(T_NP 0)
@@ -79,7 +79,12 @@ mltfr_cli_test(NAME data_convert BEFORE "data --synthetic --out d.h5" ARGS data 
 mltfr_cli_test(NAME inspect_data BEFORE "data --synthetic --out d.h5" ARGS inspect d.h5 STATUS 0 NP 0 2
   OUTPUT "interactions: users=600.*token spaces: 2 of 16 shared and 16 specific.*arrays: ")
 mltfr_cli_test(NAME inspect_absent ARGS inspect none.h5 STATUS 1 NP 0 2 ERROR "none.h5: No such file")
-mltfr_cli_test(NAME inspect_other ARGS inspect c.yaml STATUS 1 CONFIG "nothing known\n" NP 0 2 ERROR "c.yaml: ")
+mltfr_cli_test(NAME inspect_other ARGS inspect c.yaml STATUS 1 CONFIG "nothing\n" NP 0 2 ERROR "c.yaml")
+
+mltfr_cli_test(NAME inspect_text ARGS inspect d.csv STATUS 0 NP 0 2
+  DATA "user_id,item_id,timestamp\na,x,1\na,y,2\nb,x,3\n" OUTPUT "users=2 items=2 interactions=3")
+mltfr_cli_test(NAME data_text ARGS data d.csv --out d.h5 STATUS 0 NP 0 3
+  DATA "user_id,item_id,timestamp\na,x,1\na,y,2\nb,x,3\n" OUTPUT "users=2 items=2 interactions=3")
 
 # train, tokens, evaluate, replay: what is found wrong before the work starts.
 mltfr_cli_test(NAME train_data_absent ARGS train --set data.path=none.inter STATUS 1 NP 0 3

@@ -265,10 +265,12 @@ static void test_not_finite(mltfr_comm *comm)
     mltfr_grid_destroy(&grid);
 }
 
-/* Grids are given back: far more of them than BLACS and MPI could hold. */
+/* Grids are given back: more of them than BLACS and MPI could hold, where that is quick. */
 static void test_many_grids(mltfr_comm *comm)
 {
-    for (int i = 0; i < 3000; i++) {
+    int count = mltfr_comm_size(comm) <= 2 ? 20000 : 100;
+
+    for (int i = 0; i < count; i++) {
         mltfr_grid *grid;
         MUST(mltfr_grid_create(comm, 100, &grid));
         mltfr_grid_destroy(&grid);

@@ -234,6 +234,7 @@ static void test_scaled(mltfr_comm *comm)
     mltfr_conditioning_clear(&report);
 }
 
+/* Without a specific block, too. */
 static void test_shuffled(mltfr_comm *comm)
 {
     planted tables[2] = {default_table(0), default_table(1)};
@@ -241,6 +242,7 @@ static void test_shuffled(mltfr_comm *comm)
     mltfr_conditioning_report report;
 
     tables[1].shuffled = true;
+    o.specific_dim = 0;
     MUST(make(comm, tables, 2, &o, path[1], &report));
     CHECK(report.p_at_1 < .1, "shuffled rows: P@1 %g", report.p_at_1);
     mltfr_conditioning_clear(&report);

@@ -1,0 +1,226 @@
+/* Item-side injection (method, section 6), by item block on the item ranges.
+ *
+ * static    E' = E + X_I W_I; X_I are the items' own token mixtures, renewed with the pools.
+ * mixture   the same with X_I anew in each step and gradients through its weights.  As X_I W_I =
+ *           sum a_j (Z_j W_I), it is a filter whose values are Vt_I = Z_pool W_I, and E13 gives its
+ *           backward: dKt_c, dW_I from dVt_I, dtau_c, and dE by the query where it is attached. */
+#include "engine.h"
+
+#include <mltfr/linalg.h>
+
+#include <string.h>
+
+static int64_t block_rows(const mltfr_engine *e, int64_t at)
+{
+    return e->item_rows - at < e->item_block ? e->item_rows - at : e->item_block;
+}
+
+static bool is_mixture(const mltfr_engine *e)
+{
+    return e->J_I != NULL;
+}
+
+static float *dense(const mltfr_engine *e, float *slab, const char *name)
+{
+    return slab + mltfr_params_offset(e->params, name);
+}
+
+/* ---- forward ------------------------------------------------------------------------------- */
+
+typedef struct {
+    float *q, *scratch, *y, *s, *a; /* of one item block */
+    int32_t *J;
+} block_rooms;
+
+static mltfr_status make_rooms(const mltfr_engine *e, const mltfr_filter *f, block_rooms *r)
+{
+    mltfr_status st = MLTFR_OK;
+    const int64_t n = e->item_block, d = f->d, m = f->m;
+
+    MLTFR_TRY(MLTFR_NEW(r->q, n * d));
+    MLTFR_TRY(MLTFR_NEW(r->y, n * d));
+    MLTFR_TRY(MLTFR_NEW(r->s, n * m));
+    MLTFR_TRY(MLTFR_NEW(r->a, n * m));
+    MLTFR_TRY(MLTFR_NEW(r->J, n * m));
+    MLTFR_TRY(MLTFR_NEW(r->scratch, mltfr_filter_scratch(f)));
+done:
+    return st;
+}
+
+static void free_rooms(block_rooms *r)
+{
+    MLTFR_FREE(r->q);
+    MLTFR_FREE(r->y);
+    MLTFR_FREE(r->s);
+    MLTFR_FREE(r->a);
+    MLTFR_FREE(r->J);
+    MLTFR_FREE(r->scratch);
+}
+
+/* The filter of the items: the consensus's keys, without dropout. */
+static mltfr_filter item_filter(const mltfr_engine *e)
+{
+    mltfr_filter f = mltfr_expert_filter(e, e->K, false);
+
+    if (is_mixture(e))
+        f.Vt = e->Vt_I;
+    return f;
+}
+
+static void filter_block(const mltfr_engine *e, const mltfr_filter *f, int64_t at, block_rooms *r)
+{
+    const int64_t n = block_rows(e, at);
+
+    mltfr_rmsnorm_forward(n, f->d, e->rms_eps, e->params->item.w + at * f->d, r->q);
+    mltfr_filter_forward(f, n, r->q, NULL, r->scratch, r->J, r->s, r->a, r->y);
+}
+
+mltfr_status mltfr_inject_refresh(mltfr_engine *e)
+{
+    mltfr_status st = MLTFR_OK;
+    block_rooms r = {0};
+
+    if (!e->spec.inject || is_mixture(e))
+        return MLTFR_OK;
+    const mltfr_token_space *s = &e->space[e->K];
+    const mltfr_filter f = item_filter(e);
+
+    MLTFR_AGREE(e->comm, make_rooms(e, &f, &r));
+    for (int64_t at = 0; at < e->item_rows; at += e->item_block) {
+        filter_block(e, &f, at, &r);
+        mltfr_filter_mix(block_rows(e, at), e->m, r.J, r.a, s->Z_pool, s->width, e->r_c,
+                         e->X_I + at * e->r_c);
+    }
+    MLTFR_TRY(mltfr_inject_apply(e));
+done:
+    free_rooms(&r);
+    return st;
+}
+
+static void apply_static(mltfr_engine *e)
+{
+    const int64_t d = e->spec.backbone.d;
+    const float *W = dense(e, e->params->dense.w, "inject.w");
+
+    for (int64_t at = 0; at < e->item_rows; at += e->item_block)
+        mltfr_gemm_nn(block_rows(e, at), d, e->r_c, e->X_I + at * e->r_c, e->r_c, W, d, 1.f,
+                      e->E + at * d, d);
+}
+
+static mltfr_status apply_mixture(mltfr_engine *e)
+{
+    mltfr_status st = MLTFR_OK;
+    const mltfr_token_space *s = &e->space[e->K];
+    const mltfr_filter f = item_filter(e);
+    const int64_t d = f.d, m = f.m;
+    block_rooms r = {0};
+
+    mltfr_gemm_nn(s->M, d, s->width, s->Z_pool, s->width, dense(e, e->params->dense.w, "inject.w"),
+                  d, 0.f, e->Vt_I, d);
+    MLTFR_TRY(make_rooms(e, &f, &r));
+    for (int64_t at = 0; at < e->item_rows; at += e->item_block) {
+        const int64_t n = block_rows(e, at);
+        filter_block(e, &f, at, &r);
+        memcpy(e->J_I + at * m, r.J, (size_t)(n * m) * sizeof *r.J);
+        memcpy(e->s_I + at * m, r.s, (size_t)(n * m) * sizeof *r.s);
+        memcpy(e->a_I + at * m, r.a, (size_t)(n * m) * sizeof *r.a);
+        for (int64_t i = 0; i < n * d; i++)
+            e->E[at * d + i] += r.y[i];
+    }
+done:
+    free_rooms(&r);
+    return st;
+}
+
+mltfr_status mltfr_inject_apply(mltfr_engine *e)
+{
+    if (!e->spec.inject)
+        return MLTFR_OK;
+    memcpy(e->E, e->params->item.w, (size_t)e->params->item.n * sizeof *e->E);
+    if (is_mixture(e))
+        return mltfr_comm_agree(e->comm, mltfr_experts_on(e) ? apply_mixture(e) : MLTFR_OK);
+    apply_static(e);
+    return MLTFR_OK;
+}
+
+/* ---- backward ------------------------------------------------------------------------------ */
+
+static mltfr_status backward_static(mltfr_engine *e, mltfr_treesum *sum)
+{
+    const int64_t d = e->spec.backbone.d;
+
+    for (int64_t at = 0; at < e->item_rows; at += e->item_block) {
+        mltfr_gemm_tn(e->r_c, d, block_rows(e, at), e->X_I + at * e->r_c, e->r_c, e->dE + at * d, d,
+                      0.f, mltfr_treesum_next(sum), d);
+        mltfr_treesum_push(sum);
+    }
+    return mltfr_reduce_all(e->comm, e->item_blocks, e->r_c * d, sum,
+                            dense(e, e->params->dense.g, "inject.w"));
+}
+
+/* A leaf is [dKt | dVt_I | dlogtau] of one item block. */
+static mltfr_status mixture_blocks(mltfr_engine *e, mltfr_treesum *sum)
+{
+    mltfr_status st = MLTFR_OK;
+    const mltfr_filter f = item_filter(e);
+    const int64_t d = f.d, m = f.m, Md = f.M * d;
+    block_rooms r = {0};
+
+    MLTFR_TRY(make_rooms(e, &f, &r));
+    for (int64_t at = 0; at < e->item_rows; at += e->item_block) {
+        const int64_t n = block_rows(e, at);
+        float *leaf = mltfr_treesum_next(sum), *dE = e->dE + at * d;
+        const float *E = e->params->item.w + at * d;
+        float *dq = e->set->filter_detach_query ? NULL : r.y;
+
+        mltfr_rmsnorm_forward(n, d, e->rms_eps, E, r.q);
+        mltfr_filter_backward(&f, n, r.q, NULL, e->J_I + at * m, e->s_I + at * m, e->a_I + at * m,
+                              dE, leaf, leaf + Md, leaf + 2 * Md, dq);
+        if (dq != NULL)
+            mltfr_rmsnorm_backward(n, d, e->rms_eps, E, dq, dE);
+        mltfr_treesum_push(sum);
+    }
+done:
+    free_rooms(&r);
+    return st;
+}
+
+static mltfr_status backward_mixture(mltfr_engine *e, int64_t width, mltfr_treesum *sum)
+{
+    mltfr_status st = MLTFR_OK;
+    const mltfr_token_space *s = &e->space[e->K];
+    const int64_t d = e->spec.backbone.d, Md = s->M * d;
+    float *g = e->params->dense.g, *total = NULL;
+
+    st = MLTFR_NEW(total, width);
+    if (st == MLTFR_OK)
+        st = mixture_blocks(e, sum);
+    MLTFR_AGREE(e->comm, st);
+    MLTFR_TRY(mltfr_reduce_all(e->comm, e->item_blocks, width, sum, total));
+    mltfr_gemm_tn(d, s->width, s->M, total, d, s->Zh_pool, s->width, 1.f,
+                  dense(e, g, "consensus.wq"), s->width);
+    mltfr_gemm_tn(s->width, d, s->M, s->Z_pool, s->width, total + Md, d, 0.f,
+                  dense(e, g, "inject.w"), d);
+    *dense(e, g, "consensus.log_tau") += total[2 * Md];
+done:
+    MLTFR_FREE(total);
+    return st;
+}
+
+mltfr_status mltfr_inject_backward(mltfr_engine *e)
+{
+    mltfr_status st = MLTFR_OK;
+    mltfr_treesum *sum = NULL;
+
+    if (!e->spec.inject || !mltfr_experts_on(e))
+        return MLTFR_OK;
+    const int64_t d = e->spec.backbone.d;
+    const int64_t width = is_mixture(e) ? 2 * e->space[e->K].M * d + 1 : e->r_c * d;
+
+    MLTFR_AGREE(e->comm,
+                mltfr_treesum_create(e->item_blocks, e->first_block, e->last_block, width, &sum));
+    MLTFR_TRY(is_mixture(e) ? backward_mixture(e, width, sum) : backward_static(e, sum));
+done:
+    mltfr_treesum_destroy(&sum);
+    return st;
+}
