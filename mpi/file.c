@@ -180,6 +180,8 @@ static mltfr_status move(mltfr_file *f, hid_t set, const mltfr_shape *shape, mlt
     int64_t passes = (rows + step - 1) / step;
     herr_t worst = 0;
 
+    if (mltfr_shape_count(shape) == 0) /* nothing on any rank; HDF5 would refuse */
+        return MLTFR_OK;
     mltfr_comm_max_i64(f->comm, &passes, 1);
     for (int64_t p = 0; p < passes; p++) {
         int64_t at = p * step < rows ? p * step : rows;

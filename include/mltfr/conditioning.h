@@ -43,13 +43,15 @@ typedef struct {
     double held_out;          /**< share of the anchors held out; 0: none, and no report of C19 */
     double drop;              /**< share of the rows of lowest norm that are dropped */
     uint64_t seed;            /**< which anchors are held out */
+    bool whole_words;         /**< in a vocabulary that marks where words start, only marked tokens
+                                   are anchors; false: any token is (C16) */
     int64_t block_rows;       /**< rows summed at a time: part of the bits of the result */
     const uint8_t *held_mask; /**< [held_count] over the anchors in place of held_out and seed, or
                                    NULL */
     int64_t held_count;
 } mltfr_conditioning_options;
 
-/** gcca, 128 + 128, eps .01, a fifth held out, 1 % dropped.  @local */
+/** gcca, 128 + 128, eps .01, a fifth held out, 1 % dropped, whole words.  @local */
 mltfr_conditioning_options mltfr_conditioning_defaults(void);
 
 /** Where the time goes. */

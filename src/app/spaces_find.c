@@ -21,6 +21,7 @@ static mltfr_status options_of(const mltfr_settings *s, mltfr_conditioning_optio
     out->align = s->tokens_align == MLTFR_TOKENS_ALIGN_PCA ? MLTFR_ALIGN_PCA : MLTFR_ALIGN_GCCA;
     out->shared_dim = s->tokens_shared_dim;
     out->specific_dim = s->tokens_specific_dim;
+    out->whole_words = s->tokens_whole_words;
     out->eps = s->tokens_eps;
     out->held_out = s->tokens_held_out;
     out->drop = s->tokens_drop;

@@ -52,6 +52,7 @@ mltfr_conditioning_options mltfr_conditioning_defaults(void)
                                         .held_out = .2,
                                         .drop = .01,
                                         .seed = 1,
+                                        .whole_words = true,
                                         .block_rows = 1024};
 }
 
@@ -119,7 +120,7 @@ static mltfr_status find_anchors(mltfr_conditioner *c)
     mltfr_anchors *an = &c->anchors;
     mltfr_conditioning_report *r = c->report;
 
-    MLTFR_AGREE(c->comm, mltfr_anchors_find(c->llms, c->K, an));
+    MLTFR_AGREE(c->comm, mltfr_anchors_find(c->llms, c->K, c->options->whole_words, an));
     if (!c->pca)
         MLTFR_TRY(mltfr_anchors_hold_out(an, c->options));
     an->blocks = mltfr_blocks_of(c->comm, an->count, c->options->block_rows);

@@ -119,7 +119,8 @@ void mltfr_llm_destroy(mltfr_llm *llm);
 
 /** conditioning_anchors.c: E6.  All but the last are @local. */
 size_t mltfr_anchor_form(const char *s, size_t bytes, char *form);
-mltfr_status mltfr_anchors_find(const mltfr_llm llms[], int64_t K, mltfr_anchors *out);
+mltfr_status mltfr_anchors_find(const mltfr_llm llms[], int64_t K, bool whole_words,
+                                mltfr_anchors *out);
 mltfr_status mltfr_anchors_hold_out(mltfr_anchors *anchors,
                                     const mltfr_conditioning_options *options);
 void mltfr_anchors_destroy(mltfr_anchors *anchors);

@@ -282,6 +282,7 @@ static mltfr_status read_options(mltfr_file *file, int64_t *K, mltfr_conditionin
         MLTFR_FAIL(MLTFR_E_DATA, "%s: %lld tables, 2 to %d are allowed", mltfr_file_path(file),
                    (long long)*K, MLTFR_MAX_LLMS);
     *o = mltfr_conditioning_defaults();
+    o->whole_words = false; /* the files follow C16 */
     o->block_rows = BLOCK_ROWS;
     MLTFR_TRY(mltfr_file_get_i64(file, "/", "r_c", &o->shared_dim));
     MLTFR_TRY(mltfr_file_get_i64(file, "/", "r_s", &o->specific_dim));

@@ -91,7 +91,7 @@ static void test_anchors(void **state)
     mltfr_anchors an;
 
     (void)state;
-    assert_int_equal(mltfr_anchors_find(llms, 3, &an), MLTFR_OK);
+    assert_int_equal(mltfr_anchors_find(llms, 3, false, &an), MLTFR_OK);
     assert_int_equal(an.count, 3);
     assert_memory_equal(an.bytes, "catdogzoo", 9);
     assert_int_equal(an.offsets[3], 9);
@@ -99,7 +99,7 @@ static void test_anchors(void **state)
     mltfr_anchors_destroy(&an);
 
     llms[1].source.string = NULL; /* without strings: no anchors with the others */
-    assert_int_equal(mltfr_anchors_find(llms, 3, &an), MLTFR_OK);
+    assert_int_equal(mltfr_anchors_find(llms, 3, false, &an), MLTFR_OK);
     assert_int_equal(an.count, 1);
     assert_memory_equal(an.bytes, "zoo", 3);
     mltfr_anchors_destroy(&an);
@@ -121,8 +121,8 @@ static void test_held_out(void **state)
     (void)state;
     o.held_out = .5;
     for (o.seed = 0; o.seed < 20; o.seed++) { /* bee, fox, owl are 1, 4, 5 of six */
-        assert_int_equal(mltfr_anchors_find(full, 2, &x), MLTFR_OK);
-        assert_int_equal(mltfr_anchors_find(part, 2, &y), MLTFR_OK);
+        assert_int_equal(mltfr_anchors_find(full, 2, false, &x), MLTFR_OK);
+        assert_int_equal(mltfr_anchors_find(part, 2, false, &y), MLTFR_OK);
         assert_int_equal(mltfr_anchors_hold_out(&x, &o), MLTFR_OK);
         assert_int_equal(mltfr_anchors_hold_out(&y, &o), MLTFR_OK);
         assert_int_equal(y.held[0], x.held[1]);
@@ -146,7 +146,7 @@ static void test_mask(void **state)
     mltfr_anchors an;
 
     (void)state;
-    assert_int_equal(mltfr_anchors_find(llms, 2, &an), MLTFR_OK);
+    assert_int_equal(mltfr_anchors_find(llms, 2, false, &an), MLTFR_OK);
     o.held_mask = mask;
     o.held_count = 2;
     assert_int_equal(mltfr_anchors_hold_out(&an, &o), MLTFR_E_DATA);

@@ -1,0 +1,4 @@
+foreach(topic exchange reduce file agree)
+  mltfr_mpi_test(NAME comm.${topic} SOURCE ${PROJECT_SOURCE_DIR}/tests/mpi/comm_${topic}.c
+    NP 1 2 3 4 5 LIBS mltfr_comm)
+endforeach()
