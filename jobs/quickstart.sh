@@ -33,6 +33,5 @@ echo "everything of this run is in $run/:"
 echo "    log.txt, metrics.jsonl    how it went"
 echo "    result.json               metrics, best epoch, best checkpoint"
 echo "    checkpoints/              the model"
-echo "a page with curves: build/mltfr_dist report --set run.dir=$run"
 echo
 echo "$result"

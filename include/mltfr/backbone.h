@@ -20,14 +20,14 @@ typedef struct {
 
 /** Views into one slab of values, or of gradients. */
 typedef struct {
-    float *pos;              /**< [L][d] */
+    float *pos; /**< [L][d] */
     float *emb_ln_w, *emb_ln_b;
     struct mltfr_layer_weights {
-        float *ln1_w, *ln1_b;                    /**< [d] */
-        float *wq, *wk, *wv, *wo;                /**< [d][d] */
-        float *bq, *bk, *bv, *bo;                /**< [d] */
-        float *ln2_w, *ln2_b;                    /**< [d] */
-        float *w1, *b1, *w2, *b2;                /**< [4d][d], [4d], [d][4d], [d] */
+        float *ln1_w, *ln1_b;     /**< [d] */
+        float *wq, *wk, *wv, *wo; /**< [d][d] */
+        float *bq, *bk, *bv, *bo; /**< [d] */
+        float *ln2_w, *ln2_b;     /**< [d] */
+        float *w1, *b1, *w2, *b2; /**< [4d][d], [4d], [d][4d], [d] */
     } layer[MLTFR_MAX_LAYERS];
     float *final_ln_w, *final_ln_b; /**< pre-norm only, else NULL */
 } mltfr_backbone_weights;

@@ -12,10 +12,10 @@
 /** EMA sums of E17 (C8), global: the same on every rank. */
 typedef struct {
     int64_t K, r_c;
-    double *num_A;      /**< [K][r_c][r_c] */
-    double *sum_omega;  /**< [K] */
-    double *num_beta;   /**< [K] */
-    double *n_rows;     /**< [K] */
+    double *num_A;     /**< [K][r_c][r_c] */
+    double *sum_omega; /**< [K] */
+    double *num_beta;  /**< [K] */
+    double *n_rows;    /**< [K] */
 } mltfr_fisher;
 
 typedef enum {
@@ -24,13 +24,14 @@ typedef enum {
     MLTFR_CONSENSUS_UNIFORM
 } mltfr_consensus_rule;
 
+/** Empty statistics of K experts, owned by the caller; destroy sets *fisher to NULL. */
 mltfr_status mltfr_fisher_create(int64_t K, int64_t r_c, mltfr_fisher **out);
 void mltfr_fisher_destroy(mltfr_fisher **fisher);
 
 /** S <- decay S + fresh, for all four sums. */
 void mltfr_fisher_add(mltfr_fisher *fisher, const mltfr_fisher *fresh, double decay);
 
-/** Ratios (C9: zero where there are no statistics): A [K][r_c][r_c], s, beta [K]; any may be NULL. */
+/** Ratios (C9: zero where there are no statistics): A [K][r_c][r_c], s, beta [K]; NULL allowed. */
 void mltfr_fisher_ratios(const mltfr_fisher *fisher, double *A, double *s, double *beta);
 
 /** phi of E18: tempered by kappa, kept within [.5/n, 2/n] with sum 1, 0 where no statistics.

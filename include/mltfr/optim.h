@@ -8,8 +8,8 @@
 
 typedef struct {
     double lr, beta1, beta2, eps, weight_decay;
-    int64_t step;  /**< 1-based number of this step, for the bias correction */
-    double scale;  /**< of the gradient: the clip factor */
+    int64_t step; /**< 1-based number of this step, for the bias correction */
+    double scale; /**< of the gradient: the clip factor */
 } mltfr_adam;
 
 /** One move of n consecutive values; `decays`: weight decay acts (2-D tensors). */

@@ -9,9 +9,9 @@
 
 typedef struct {
     int64_t d, K, k_r;
-    bool consensus;     /**< false: g_c = 0 everywhere (C10) */
-    float dropout;      /**< expert dropout; 0 outside training */
-    uint64_t key;       /**< of its random numbers: (seed, MLTFR_RNG_EXPERT_DROPOUT, step) */
+    bool consensus;      /**< false: g_c = 0 everywhere (C10) */
+    float dropout;       /**< expert dropout; 0 outside training */
+    uint64_t key;        /**< of its random numbers: (seed, MLTFR_RNG_EXPERT_DROPOUT, step) */
     float switch_weight; /**< alpha of the Switch balance loss, 0 off */
     float z_weight;      /**< weight of the router z-loss, 0 off */
     int64_t total_rows;  /**< N of the whole batch (for the two losses) */
@@ -19,16 +19,16 @@ typedef struct {
 
 /** Views of the parameters or of their gradients. */
 typedef struct {
-    float *w;              /**< router.w [d][K] */
+    float *w;               /**< router.w [d][K] */
     float *gate_w, *gate_b; /**< consensus.gate.w [d], .b [1] */
 } mltfr_router_weights;
 
 /** What forward says of n rows; all arrays are the caller's. */
 typedef struct {
-    float *z, *p, *g;      /**< [n][K]: logits without bias, softmax, weights g_k (0 outside R) */
-    uint8_t *selected;     /**< [n][K]: R, before expert dropout */
-    uint8_t *dropped;      /**< [n][K]: selected but dropped */
-    float *gate;           /**< [n]: g_c */
+    float *z, *p, *g;  /**< [n][K]: logits without bias, softmax, weights g_k (0 outside R) */
+    uint8_t *selected; /**< [n][K]: R, before expert dropout */
+    uint8_t *dropped;  /**< [n][K]: selected but dropped */
+    float *gate;       /**< [n]: g_c */
 } mltfr_routes;
 
 /** @param q     [n][d]

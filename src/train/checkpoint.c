@@ -114,6 +114,7 @@ static mltfr_status walk_fisher(walk *w, int64_t own)
     MLTFR_TRY(array(w, MLTFR_F64, 1, dims, 0, own * K, f->sum_omega, "state/fisher/sum_omega"));
     MLTFR_TRY(array(w, MLTFR_F64, 1, dims, 0, own * K, f->num_beta, "state/fisher/num_beta"));
     MLTFR_TRY(array(w, MLTFR_F64, 1, dims, 0, own * K, f->n_rows, "state/fisher/n_rows"));
+    MLTFR_TRY(array(w, MLTFR_F64, 1, dims, 0, own * K, w->e->phi, "state/fisher/phi"));
 done:
     return st;
 }
@@ -177,6 +178,7 @@ static mltfr_status walk_numbers(walk *w, mltfr_loop_state *loop)
     MLTFR_TRY(integer(w, "finished", &loop->finished));
     MLTFR_TRY(real(w, "best_ndcg@10", &loop->best_ndcg));
     MLTFR_TRY(real(w, "epoch_loss", &loop->epoch_loss));
+    MLTFR_TRY(real(w, "residual", &w->e->residual));
     at->consensus_started = started != 0;
 done:
     return st;
@@ -255,13 +257,13 @@ static mltfr_status restore_pools(mltfr_engine *e)
 {
     mltfr_status st = MLTFR_OK;
 
-    if (!mltfr_experts_on(e))
-        return MLTFR_OK;
-    for (int64_t k = 0; k < e->K + e->spec.consensus && st == MLTFR_OK; k++)
-        st = mltfr_pool_rows(e, k);
-    MLTFR_AGREE(e->comm, st);
-    mltfr_experts_project(e);
-    MLTFR_TRY(mltfr_inject_apply(e));
+    if (mltfr_experts_on(e)) {
+        for (int64_t k = 0; k < e->K + e->spec.consensus && st == MLTFR_OK; k++)
+            st = mltfr_pool_rows(e, k);
+        MLTFR_AGREE(e->comm, st);
+        mltfr_experts_project(e);
+    }
+    MLTFR_TRY(mltfr_inject_apply(e)); /* E' is kept apart from E in the warm-up too */
 done:
     return st;
 }
