@@ -234,7 +234,7 @@ done:
     return st;
 }
 
-static mltfr_status load_case(mltfr_replay_case *c)
+mltfr_status mltfr_replay_load(mltfr_replay_case *c)
 {
     mltfr_status st = MLTFR_OK;
     mltfr_params_spec spec = {0};
@@ -256,12 +256,18 @@ done:
     return st;
 }
 
+void mltfr_replay_unload(mltfr_replay_case *c)
+{
+    mltfr_batch_destroy(&c->batch);
+    mltfr_engine_destroy(&c->e);
+}
+
 static mltfr_status replay_training(mltfr_comm *comm, mltfr_file *in, const char *out)
 {
     mltfr_status st = MLTFR_OK;
     mltfr_replay_case c = {.comm = comm, .in = in};
 
-    MLTFR_TRY(load_case(&c));
+    MLTFR_TRY(mltfr_replay_load(&c));
     MLTFR_TRY(mltfr_file_create(comm, out, &c.out));
     MLTFR_TRY(mltfr_replay_probes(&c));
     MLTFR_TRY(mltfr_replay_restore(&c));
@@ -269,8 +275,7 @@ static mltfr_status replay_training(mltfr_comm *comm, mltfr_file *in, const char
     MLTFR_TRY(mltfr_file_close(&c.out));
 done:
     mltfr_file_destroy(&c.out);
-    mltfr_batch_destroy(&c.batch);
-    mltfr_engine_destroy(&c.e);
+    mltfr_replay_unload(&c);
     return st;
 }
 

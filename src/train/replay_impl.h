@@ -16,6 +16,11 @@ typedef struct {
     mltfr_batch *batch;
 } mltfr_replay_case;
 
+/* The model and the batch of the file c->in, on the ranks of c->comm; free with unload, also after a
+ * failure.  @collective */
+mltfr_status mltfr_replay_load(mltfr_replay_case *c);
+void mltfr_replay_unload(mltfr_replay_case *c);
+
 /* Read a whole array to every rank: a new one, owned by the caller.  @collective */
 mltfr_status mltfr_replay_get(mltfr_replay_case *c, mltfr_dtype type, void *out, int64_t *count,
                               const char *format, ...) __attribute__((format(printf, 5, 6)));

@@ -44,3 +44,10 @@ foreach(variant few many sampled)
   mltfr_bits_test(again.np3 NP 3 VARIANT ${variant} ARGS again cut 5 NEEDS early MAKES late)
   mltfr_bits_test(finish.np1 NP 1 VARIANT ${variant} ARGS finish cut np1 NEEDS late whole)
 endforeach()
+
+# These see the inside of the layer.
+foreach(topic gradient)
+  mltfr_mpi_test(NAME train.${topic} SOURCE ${PROJECT_SOURCE_DIR}/tests/mpi/train_${topic}.c
+    NP 1 2 3 LIBS mltfr_golden mltfr_planted mltfr_train)
+  target_include_directories(test.train.${topic} PRIVATE ${PROJECT_SOURCE_DIR}/src/train)
+endforeach()
