@@ -102,6 +102,15 @@ int mltfr_count_to_int(int64_t count)
     return (int)count;
 }
 
+MPI_Datatype mltfr_row_type(int64_t bytes)
+{
+    MPI_Datatype row;
+
+    MLTFR_MPI(MPI_Type_contiguous(mltfr_count_to_int(bytes), MPI_BYTE, &row));
+    MLTFR_MPI(MPI_Type_commit(&row));
+    return row;
+}
+
 mltfr_status mltfr_comm_agree(mltfr_comm *comm, mltfr_status mine)
 {
     struct {
@@ -178,6 +187,20 @@ void mltfr_comm_allgatherv(mltfr_comm *comm, const void *mine, const int64_t byt
     layout(comm, bytes, counts, at);
     MLTFR_MPI(
         MPI_Allgatherv(mine, counts[comm->rank], MPI_BYTE, all, counts, at, MPI_BYTE, comm->mpi));
+}
+
+void mltfr_comm_allgather_shares(mltfr_comm *comm, const void *mine, int64_t n, int64_t bytes,
+                                 void *all)
+{
+    int counts[comm->size], at[comm->size];
+    MPI_Datatype thing = mltfr_row_type(bytes);
+
+    for (int p = 0; p < comm->size; p++) {
+        at[p] = mltfr_count_to_int(mltfr_share_first(n, comm->size, p));
+        counts[p] = mltfr_count_to_int(mltfr_share_first(n, comm->size, p + 1)) - at[p];
+    }
+    MLTFR_MPI(MPI_Allgatherv(mine, counts[comm->rank], thing, all, counts, at, thing, comm->mpi));
+    MLTFR_MPI(MPI_Type_free(&thing));
 }
 
 void mltfr_comm_gatherv(mltfr_comm *comm, const void *mine, const int64_t bytes[], void *all,

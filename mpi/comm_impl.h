@@ -27,4 +27,8 @@ extern double mltfr_mpi_seconds;
 /** A count that MPI takes as int; larger ones end the program.  @local */
 int mltfr_count_to_int(int64_t count);
 
+/** A type of `bytes` bytes, so that counts are those of rows; to be freed by MPI_Type_free.
+ *  @local */
+MPI_Datatype mltfr_row_type(int64_t bytes);
+
 #endif

@@ -89,18 +89,9 @@ int64_t mltfr_exchange_sent(const mltfr_exchange *plan)
     return plan->sent;
 }
 
-static MPI_Datatype row_type(int64_t bytes)
-{
-    MPI_Datatype row;
-
-    MLTFR_MPI(MPI_Type_contiguous(mltfr_count_to_int(bytes), MPI_BYTE, &row));
-    MLTFR_MPI(MPI_Type_commit(&row));
-    return row;
-}
-
 void mltfr_exchange_forward(mltfr_exchange *plan, int64_t bytes, const void *send, void *recv)
 {
-    MPI_Datatype row = row_type(bytes);
+    MPI_Datatype row = mltfr_row_type(bytes);
 
     MLTFR_MPI(MPI_Alltoallv(send, plan->to, plan->to_at, row, recv, plan->from, plan->from_at, row,
                             plan->comm->mpi));
@@ -109,7 +100,7 @@ void mltfr_exchange_forward(mltfr_exchange *plan, int64_t bytes, const void *sen
 
 void mltfr_exchange_reverse(mltfr_exchange *plan, int64_t bytes, const void *send, void *recv)
 {
-    MPI_Datatype row = row_type(bytes);
+    MPI_Datatype row = mltfr_row_type(bytes);
 
     MLTFR_MPI(MPI_Alltoallv(send, plan->from, plan->from_at, row, recv, plan->to, plan->to_at, row,
                             plan->comm->mpi));

@@ -5,21 +5,13 @@
  *
  * The file format is the one of HDF5 1.10 (checksummed metadata), fill values are never written,
  * and each call that can fail on one rank alone ends in an agreement. */
-#include "comm_impl.h"
+#include "file_impl.h"
 
-#include <mltfr/file.h>
 #include <mltfr/mem.h>
 
 #include <errno.h>
-#include <hdf5.h>
 #include <string.h>
 #include <unistd.h>
-
-struct mltfr_file {
-    mltfr_comm *comm;
-    hid_t id, transfer;
-    char *path;
-};
 
 /* One transfer moves at most this many bytes a rank: MPI counts are int. */
 static const int64_t most_bytes = INT64_C(1) << 30;
@@ -135,8 +127,10 @@ static mltfr_status close_id(mltfr_file *f)
     hid_t id = f->id;
 
     f->id = -1;
+    errno = 0;
     if (H5Fflush(id, H5F_SCOPE_GLOBAL) < 0 || H5Fclose(id) < 0)
-        return mltfr_fail(MLTFR_E_IO, "%s: writing failed: %s", f->path, strerror(errno));
+        return mltfr_fail(MLTFR_E_IO, "%s: writing failed%s%s", f->path, errno != 0 ? ": " : "",
+                          errno != 0 ? strerror(errno) : "");
     return MLTFR_OK;
 }
 
@@ -180,6 +174,7 @@ static mltfr_status move(mltfr_file *f, hid_t set, const mltfr_shape *shape, mlt
     int64_t passes = (rows + step - 1) / step;
     herr_t worst = 0;
 
+    errno = 0;
     if (mltfr_shape_count(shape) == 0) /* nothing on any rank; HDF5 would refuse */
         return MLTFR_OK;
     mltfr_comm_max_i64(f->comm, &passes, 1);
@@ -208,8 +203,8 @@ static mltfr_status move(mltfr_file *f, hid_t set, const mltfr_shape *shape, mlt
         H5Sclose(file_space);
     }
     if (worst < 0)
-        st = mltfr_fail(MLTFR_E_IO, "%s: %s failed: %s", f->path, writing ? "writing" : "reading",
-                        strerror(errno));
+        st = mltfr_fail(MLTFR_E_IO, "%s: %s failed%s%s", f->path, writing ? "writing" : "reading",
+                        errno != 0 ? ": " : "", errno != 0 ? strerror(errno) : "");
     return mltfr_comm_agree(f->comm, st);
 }
 
@@ -229,27 +224,6 @@ static hid_t create_set(mltfr_file *f, const char *name, const mltfr_shape *shap
     H5Pclose(layout);
     H5Pclose(links);
     return set;
-}
-
-mltfr_status mltfr_file_write(mltfr_file *file, const char *name, const mltfr_shape *shape,
-                              int64_t first, int64_t rows, const void *mine)
-{
-    hid_t set = create_set(file, name, shape);
-    mltfr_status st = MLTFR_OK;
-    int64_t whole = shape->ndim == 0 ? 1 : shape->dims[0];
-
-    if (set < 0)
-        st = mltfr_fail(MLTFR_E_IO, "%s: array '%s' cannot be created", file->path, name);
-    else if (rows < 0 || first < 0 || rows > whole - first)
-        st = mltfr_fail(MLTFR_E_INTERNAL, "array '%s': rows %lld+%lld of %lld", name,
-                        (long long)first, (long long)rows, (long long)whole);
-    MLTFR_AGREE(file->comm, st);
-    /* A scalar is one row: rank 0's. */
-    st = move(file, set, shape, shape->type, first, rows, (void *)(uintptr_t)mine, true);
-done:
-    if (set >= 0)
-        H5Dclose(set);
-    return st;
 }
 
 static mltfr_status shape_of(hid_t set, const char *path, const char *name, mltfr_shape *out)
@@ -334,6 +308,91 @@ done:
     return st;
 }
 
+/* Does the array have the dimensions that are wanted? */
+static mltfr_status check_shape(mltfr_file *f, const char *name, const mltfr_shape *want)
+{
+    mltfr_shape have;
+    mltfr_status st = mltfr_file_shape(f, name, &have);
+
+    if (st == MLTFR_OK &&
+        (have.ndim != want->ndim ||
+         memcmp(have.dims, want->dims, (size_t)want->ndim * sizeof *want->dims) != 0))
+        st = mltfr_fail(MLTFR_E_DATA, "%s: array '%s' has another shape than is needed here",
+                        f->path, name);
+    return st;
+}
+
+mltfr_status mltfr_file_read_as(mltfr_file *file, const char *name, const mltfr_shape *shape,
+                                int64_t first, int64_t rows, void *mine)
+{
+    const mltfr_status st = mltfr_comm_agree(file->comm, check_shape(file, name, shape));
+
+    return st != MLTFR_OK ? st : mltfr_file_read(file, name, shape->type, first, rows, mine);
+}
+
+/* ---- writing ------------------------------------------------------------------------------- */
+
+static mltfr_status reserve(mltfr_file *f, const char *name, const mltfr_shape *shape)
+{
+    const int64_t none = 0;
+    hid_t set = create_set(f, name, shape);
+    bool made = set >= 0 && mltfr_attr_make(set, MLTFR_CHECKSUM, H5T_NATIVE_INT64, &none) >= 0;
+
+    if (set >= 0)
+        H5Dclose(set);
+    return made ? MLTFR_OK
+                : mltfr_fail(MLTFR_E_IO, "%s: array '%s' cannot be created", f->path, name);
+}
+
+mltfr_status mltfr_file_reserve(mltfr_file *file, const char *name, const mltfr_shape *shape)
+{
+    return mltfr_comm_agree(file->comm, reserve(file, name, shape));
+}
+
+static mltfr_status check_rows(const char *name, const mltfr_shape *shape, int64_t first,
+                               int64_t rows)
+{
+    const int64_t whole = shape->ndim == 0 ? 1 : shape->dims[0];
+
+    if (rows < 0 || first < 0 || rows > whole - first)
+        return mltfr_fail(MLTFR_E_INTERNAL, "array '%s': rows %lld+%lld of %lld", name,
+                          (long long)first, (long long)rows, (long long)whole);
+    return MLTFR_OK;
+}
+
+mltfr_status mltfr_file_fill(mltfr_file *file, const char *name, const mltfr_shape *shape,
+                             int64_t first, int64_t rows, const void *mine)
+{
+    mltfr_status st = MLTFR_OK;
+    const int64_t row = mltfr_shape_row(shape);
+    hid_t set = -1;
+
+    MLTFR_AGREE(file->comm, check_rows(name, shape, first, rows));
+    MLTFR_AGREE(file->comm, check_shape(file, name, shape));
+    set = H5Dopen2(file->id, name, H5P_DEFAULT);
+    /* A scalar is one row: rank 0's. */
+    MLTFR_TRY(move(file, set, shape, shape->type, first, rows, (void *)(uintptr_t)mine, true));
+    const int64_t sum = (int64_t)mltfr_checksum_all(
+        file->comm, mltfr_checksum(shape->type, first * row, rows * row, mine));
+
+    if (mltfr_attr_set(set, MLTFR_CHECKSUM, H5T_NATIVE_INT64, &sum) < 0)
+        st = mltfr_fail(MLTFR_E_IO, "%s: the checksum of array '%s' cannot be written", file->path,
+                        name);
+    st = mltfr_comm_agree(file->comm, st);
+done:
+    if (set >= 0)
+        H5Dclose(set);
+    return st;
+}
+
+mltfr_status mltfr_file_write(mltfr_file *file, const char *name, const mltfr_shape *shape,
+                              int64_t first, int64_t rows, const void *mine)
+{
+    mltfr_status st = mltfr_file_reserve(file, name, shape);
+
+    return st != MLTFR_OK ? st : mltfr_file_fill(file, name, shape, first, rows, mine);
+}
+
 /* ---- visiting ------------------------------------------------------------------------------ */
 
 struct visit {
@@ -364,143 +423,4 @@ mltfr_status mltfr_file_visit(mltfr_file *file, mltfr_file_visitor *visit, void 
     if (H5Ovisit2(file->id, H5_INDEX_NAME, H5_ITER_INC, visit_one, &v, H5O_INFO_BASIC) < 0)
         return mltfr_fail(MLTFR_E_DATA, "%s: the file is damaged", file->path);
     return v.st;
-}
-
-/* ---- attributes ---------------------------------------------------------------------------- */
-
-static hid_t open_object(mltfr_file *f, const char *object)
-{
-    return mltfr_file_has(f, object) ? H5Oopen(f->id, object, H5P_DEFAULT) : -1;
-}
-
-static mltfr_status set_attr(mltfr_file *f, const char *object, const char *name, hid_t type,
-                             const void *value)
-{
-    mltfr_status st = MLTFR_OK;
-    hid_t at = open_object(f, object), space = H5Screate(H5S_SCALAR), attr = -1;
-
-    if (at >= 0)
-        attr = H5Acreate2(at, name, type, space, H5P_DEFAULT, H5P_DEFAULT);
-    if (attr < 0 || H5Awrite(attr, type, value) < 0)
-        st = mltfr_fail(MLTFR_E_IO, "%s: attribute '%s' of '%s' cannot be written", f->path, name,
-                        object);
-    if (attr >= 0)
-        H5Aclose(attr);
-    H5Sclose(space);
-    if (at >= 0)
-        H5Oclose(at);
-    return mltfr_comm_agree(f->comm, st);
-}
-
-mltfr_status mltfr_file_set_i64(mltfr_file *file, const char *object, const char *name,
-                                int64_t value)
-{
-    return set_attr(file, object, name, H5T_NATIVE_INT64, &value);
-}
-
-mltfr_status mltfr_file_set_f64(mltfr_file *file, const char *object, const char *name,
-                                double value)
-{
-    return set_attr(file, object, name, H5T_NATIVE_DOUBLE, &value);
-}
-
-mltfr_status mltfr_file_set_text(mltfr_file *file, const char *object, const char *name,
-                                 const char *value)
-{
-    hid_t type = H5Tcopy(H5T_C_S1);
-    size_t bytes = strlen(value);
-    mltfr_status st;
-
-    H5Tset_size(type, bytes > 0 ? bytes : 1);
-    H5Tset_strpad(type, H5T_STR_NULLPAD);
-    H5Tset_cset(type, H5T_CSET_UTF8);
-    st = set_attr(file, object, name, type, value);
-    H5Tclose(type);
-    return st;
-}
-
-static mltfr_status no_attr(mltfr_file *f, const char *object, const char *name)
-{
-    return mltfr_fail(MLTFR_E_DATA, "%s: '%s' has no attribute '%s' of the right type", f->path,
-                      object, name);
-}
-
-static mltfr_status get_number(mltfr_file *f, const char *object, const char *name, hid_t type,
-                               void *out)
-{
-    bool good = false;
-    hid_t at = open_object(f, object), attr = -1;
-
-    if (at >= 0)
-        attr = H5Aopen(at, name, H5P_DEFAULT);
-    if (attr >= 0)
-        good = H5Aread(attr, type, out) >= 0;
-    if (attr >= 0)
-        H5Aclose(attr);
-    if (at >= 0)
-        H5Oclose(at);
-    return good ? MLTFR_OK : no_attr(f, object, name);
-}
-
-mltfr_status mltfr_file_get_i64(mltfr_file *file, const char *object, const char *name,
-                                int64_t *out)
-{
-    return get_number(file, object, name, H5T_NATIVE_INT64, out);
-}
-
-mltfr_status mltfr_file_get_f64(mltfr_file *file, const char *object, const char *name, double *out)
-{
-    return get_number(file, object, name, H5T_NATIVE_DOUBLE, out);
-}
-
-/* Text of fixed length (this program's) or of variable length (h5py's). */
-static mltfr_status read_text(hid_t attr, hid_t type, char **out)
-{
-    mltfr_status st = MLTFR_OK;
-    char *text = NULL;
-
-    if (H5Tis_variable_str(type) > 0) {
-        if (H5Aread(attr, type, &text) < 0 || text == NULL)
-            return MLTFR_E_DATA;
-        st = mltfr_strdup(text, out);
-        H5free_memory(text);
-        return st;
-    }
-    st = mltfr_alloc(out, H5Tget_size(type) + 1, 1);
-    if (st == MLTFR_OK && H5Aread(attr, type, *out) < 0)
-        st = MLTFR_E_DATA;
-    return st;
-}
-
-mltfr_status mltfr_file_get_text(mltfr_file *file, const char *object, const char *name, char **out)
-{
-    mltfr_status st = MLTFR_E_DATA;
-    hid_t at = open_object(file, object), attr = -1, type = -1;
-
-    *out = NULL;
-    if (at >= 0)
-        attr = H5Aopen(at, name, H5P_DEFAULT);
-    if (attr >= 0)
-        type = H5Aget_type(attr);
-    if (type >= 0 && H5Tget_class(type) == H5T_STRING)
-        st = read_text(attr, type, out);
-    if (type >= 0)
-        H5Tclose(type);
-    if (attr >= 0)
-        H5Aclose(attr);
-    if (at >= 0)
-        H5Oclose(at);
-    if (st != MLTFR_OK)
-        MLTFR_FREE(*out);
-    return st == MLTFR_E_DATA ? no_attr(file, object, name) : st;
-}
-
-bool mltfr_file_has_attr(mltfr_file *file, const char *object, const char *name)
-{
-    hid_t at = open_object(file, object);
-    bool has = at >= 0 && H5Aexists(at, name) > 0;
-
-    if (at >= 0)
-        H5Oclose(at);
-    return has;
 }

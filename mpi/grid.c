@@ -102,6 +102,19 @@ void mltfr_grid_shape(const mltfr_grid *grid, int *down, int *across, int *block
     *block = grid->block;
 }
 
+int mltfr_grid_agree_info(const mltfr_grid *g, int info)
+{
+    int64_t worst = mltfr_grid_inside(g) ? info : 0;
+
+    mltfr_comm_max_i64(g->comm, &worst, 1);
+    return (int)worst;
+}
+
+double mltfr_grid_operations(const mltfr_grid *grid)
+{
+    return grid->operations;
+}
+
 /* ---- matrix -------------------------------------------------------------------------------- */
 
 int64_t mltfr_cyclic_count(int64_t n, int block, int p, int processes)

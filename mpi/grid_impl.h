@@ -1,4 +1,4 @@
-/* Shared by grid.c, matrix.c and gram.c. */
+/* Shared by grid.c, matrix.c, decompose.c and gram.c. */
 #ifndef MLTFR_GRID_IMPL_H
 #define MLTFR_GRID_IMPL_H
 
@@ -12,6 +12,7 @@ struct mltfr_grid {
     int down, across;    /**< processes; process (r, c) is rank r * across + c */
     int row, col;        /**< this process, -1 outside */
     int block;
+    double operations; /**< counted on this rank */
 };
 
 struct mltfr_matrix {
@@ -36,5 +37,18 @@ static inline bool mltfr_grid_inside(const mltfr_grid *grid)
 {
     return grid->context >= 0;
 }
+
+/** Count what all processes do together: on rank 0.  @local */
+static inline void mltfr_grid_count(mltfr_grid *grid, double operations)
+{
+    grid->operations += grid->comm->rank == 0 ? operations : 0;
+}
+
+/** Ranks outside the grid learn what the others got: info > 0 is the larger.
+ *  @collective{grid} */
+int mltfr_grid_agree_info(const mltfr_grid *grid, int info);
+
+/** MLTFR_E_NUMERIC if a local element is not finite.  @local */
+mltfr_status mltfr_matrix_check_finite(const mltfr_matrix *m, const char *what);
 
 #endif

@@ -44,41 +44,55 @@ static void pack(const float *parts, int64_t held, int64_t width, int size, cons
         }
 }
 
+/* One sum over stretches of columns. */
+typedef struct {
+    int64_t mine;      /* columns of the own stretch */
+    mltfr_span *spans; /* of all ranks; count of them */
+    int count;
+    mltfr_exchange *plan; /* floats */
+    float *send, *recv;   /* recv ends with room for the sum */
+} stretches;
+
+static mltfr_status prepare(mltfr_comm *comm, int64_t n, const int64_t blocks[], int64_t width,
+                            const float *parts, stretches *x)
+{
+    mltfr_status st = MLTFR_OK;
+    const int size = comm->size, me = comm->rank;
+    int64_t cols[size + 1], held[size], to[size], from[size];
+
+    even_shares(width, size, cols);
+    x->mine = cols[me + 1] - cols[me];
+    MLTFR_TRY(MLTFR_NEW(x->spans, (int64_t)size * MLTFR_TREE_SPANS));
+    x->count = cover_all(n, size, blocks, x->spans, held);
+    for (int p = 0; p < size; p++) {
+        to[p] = held[me] * (cols[p + 1] - cols[p]);
+        from[p] = held[p] * x->mine;
+    }
+    MLTFR_TRY(MLTFR_NEW(x->send, held[me] * width));
+    MLTFR_TRY(MLTFR_NEW(x->recv, (x->count + 1) * x->mine));
+    MLTFR_TRY(mltfr_exchange_create_known(comm, to, from, &x->plan));
+    pack(parts, held[me], width, size, cols, x->send);
+done:
+    return st;
+}
+
 static mltfr_status reduce_stretches(mltfr_comm *comm, int64_t n, const int64_t blocks[],
                                      int64_t width, const float *parts, float *out)
 {
     mltfr_status st = MLTFR_OK;
-    const int size = comm->size, me = comm->rank;
-    int64_t cols[size + 1], held[size], to[size], from[size], bytes[size];
-    float *send = NULL, *recv = NULL;
-    mltfr_span *spans = NULL;
-    mltfr_exchange *plan = NULL;
+    stretches x = {0};
 
-    memset(held, 0, sizeof held);
-    even_shares(width, size, cols);
-    const int64_t mine = cols[me + 1] - cols[me];
+    MLTFR_AGREE(comm, prepare(comm, n, blocks, width, parts, &x));
+    mltfr_exchange_forward(x.plan, sizeof(float), x.send, x.recv);
+    float *sum = x.recv + x.count * x.mine;
 
-    MLTFR_AGREE(comm, MLTFR_NEW(spans, (int64_t)size * MLTFR_TREE_SPANS));
-    const int count = cover_all(n, size, blocks, spans, held);
-
-    for (int p = 0; p < size; p++) {
-        to[p] = held[me] * (cols[p + 1] - cols[p]);
-        from[p] = held[p] * mine;
-        bytes[p] = (cols[p + 1] - cols[p]) * (int64_t)sizeof(float);
-    }
-    MLTFR_AGREE(comm, MLTFR_NEW(send, held[me] * width));
-    MLTFR_AGREE(comm, MLTFR_NEW(recv, count * mine + mine));
-    MLTFR_AGREE(comm, mltfr_exchange_create_known(comm, to, from, &plan));
-    pack(parts, held[me], width, size, cols, send);
-    mltfr_exchange_forward(plan, sizeof(float), send, recv);
-    float *sum = recv + count * mine;
-    mltfr_tree_fold(n, spans, count, mine, recv, sum);
-    mltfr_comm_allgatherv(comm, sum, bytes, out);
+    mltfr_tree_fold(n, x.spans, x.count, x.mine, x.recv, sum);
+    mltfr_comm_allgather_shares(comm, sum, width, sizeof *sum, out);
 done:
-    mltfr_exchange_destroy(&plan);
-    MLTFR_FREE(spans);
-    MLTFR_FREE(recv);
-    MLTFR_FREE(send);
+    mltfr_exchange_destroy(&x.plan);
+    MLTFR_FREE(x.spans);
+    MLTFR_FREE(x.recv);
+    MLTFR_FREE(x.send);
     return st;
 }
 
@@ -107,15 +121,17 @@ mltfr_status mltfr_reduce_first(mltfr_comm *comm, int64_t n, const int64_t first
     int64_t held[comm->size], bytes[comm->size];
     mltfr_span *spans = NULL;
     float *all = NULL;
-    int mine_held;
+    int mine_held, count = 0;
     float *parts = mltfr_treesum_parts(mine, &mine_held);
 
-    MLTFR_AGREE(comm, MLTFR_NEW(spans, (int64_t)comm->size * MLTFR_TREE_SPANS));
-    const int count = cover_all(n, comm->size, first, spans, held);
-
+    st = MLTFR_NEW(spans, (int64_t)comm->size * MLTFR_TREE_SPANS);
+    if (st == MLTFR_OK)
+        count = cover_all(n, comm->size, first, spans, held);
+    if (st == MLTFR_OK && comm->rank == 0)
+        st = MLTFR_NEW(all, count * width);
+    MLTFR_AGREE(comm, st);
     for (int p = 0; p < comm->size; p++)
         bytes[p] = held[p] * width * (int64_t)sizeof(float);
-    MLTFR_AGREE(comm, comm->rank == 0 ? MLTFR_NEW(all, count * width) : MLTFR_OK);
     mltfr_comm_gatherv(comm, parts, bytes, all, 0);
     if (comm->rank == 0)
         mltfr_tree_fold(n, spans, count, width, all, out);

@@ -61,7 +61,11 @@ void mltfr_comm_max_f32(mltfr_comm *comm, float *x, int64_t n);
 void mltfr_comm_allgather(mltfr_comm *comm, const void *mine, int64_t bytes, void *all);
 /** Rank p gives bytes[p] (the same table on every rank); `all` receives them in rank order. */
 void mltfr_comm_allgatherv(mltfr_comm *comm, const void *mine, const int64_t bytes[], void *all);
-/** The same to one rank; `all` is read on `root` only. */
+/** Rank p gives its share [first(p), first(p + 1)) of n things of `bytes` bytes; `all` receives the
+ *  n things in order. */
+void mltfr_comm_allgather_shares(mltfr_comm *comm, const void *mine, int64_t n, int64_t bytes,
+                                 void *all);
+/** mltfr_comm_allgatherv to one rank; `all` is read on `root` only. */
 void mltfr_comm_gatherv(mltfr_comm *comm, const void *mine, const int64_t bytes[], void *all,
                         int root);
 

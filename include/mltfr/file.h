@@ -52,10 +52,27 @@ const char *mltfr_file_path(const mltfr_file *file);
 mltfr_status mltfr_file_write(mltfr_file *file, const char *name, const mltfr_shape *shape,
                               int64_t first, int64_t rows, const void *mine);
 
+/** The two halves of a write: make an array, and write it later, perhaps after the file was closed
+ *  and opened again by more ranks.  @collective{file} */
+mltfr_status mltfr_file_reserve(mltfr_file *file, const char *name, const mltfr_shape *shape);
+mltfr_status mltfr_file_fill(mltfr_file *file, const char *name, const mltfr_shape *shape,
+                             int64_t first, int64_t rows, const void *mine);
+
+/** Read every array and compare it with the checksum (attribute `checksum`) it was written with.
+ *  @collective{file}
+ *  @param arrays  how many there are
+ *  @return MLTFR_E_DATA naming the first that differs or has none */
+mltfr_status mltfr_file_verify(mltfr_file *file, int64_t *arrays);
+
 /** Read rows [first, first + rows) as `type`; a number is converted as HDF5 does.
  *  @collective{file} */
 mltfr_status mltfr_file_read(mltfr_file *file, const char *name, mltfr_dtype type, int64_t first,
                              int64_t rows, void *mine);
+
+/** The same as shape->type; MLTFR_E_DATA where the array does not have this shape.
+ *  @collective{file} */
+mltfr_status mltfr_file_read_as(mltfr_file *file, const char *name, const mltfr_shape *shape,
+                                int64_t first, int64_t rows, void *mine);
 
 /** Is there such a group or array?  @local */
 bool mltfr_file_has(mltfr_file *file, const char *name);

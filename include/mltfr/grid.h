@@ -26,6 +26,10 @@ void mltfr_grid_destroy(mltfr_grid **grid);
 /** Processes down and across, and the order of a block.  @local */
 void mltfr_grid_shape(const mltfr_grid *grid, int *down, int *across, int *block);
 
+/** Floating-point operations counted on this rank so far; the sum over the ranks is what the calls
+ *  on the grid's matrices have cost, by the usual counts (an eigen-decomposition 6 n^3).  @local */
+double mltfr_grid_operations(const mltfr_grid *grid);
+
 /** A zero matrix.  @collective{grid}
  *  @param rows, cols  >= 0, the same on every rank
  *  @param out  owned by the caller
@@ -76,6 +80,15 @@ mltfr_status mltfr_matrix_gram(mltfr_matrix *S, const mltfr_row_blocks *X, doubl
  */
 mltfr_status mltfr_matrix_eigen(mltfr_matrix *S, double *lam, mltfr_matrix *V);
 
+/** A = U diag(s) Vt with falling singular values s (pdgesvd), m = min(rows, cols) of them.
+ *  @collective{grid}
+ *  @param A   overwritten
+ *  @param s   [m]
+ *  @param U   rows x m
+ *  @param Vt  m x cols
+ *  @return MLTFR_E_NUMERIC if A is not finite, or if the result does not hold for probes */
+mltfr_status mltfr_matrix_svd(mltfr_matrix *A, double *s, mltfr_matrix *U, mltfr_matrix *Vt);
+
 /** Solve S X = B for symmetric positive definite S (pdposv); both are overwritten, B by X.
  *  @collective{grid}
  *  @return MLTFR_E_NUMERIC if S is not positive definite or a number is not finite */
@@ -97,6 +110,9 @@ void mltfr_matrix_multiply(double alpha, mltfr_view A, bool transposed, mltfr_vi
 
 /** C = A B with A symmetric, its upper triangle given.  @collective{grid} */
 void mltfr_matrix_multiply_symmetric(mltfr_view A, mltfr_view B, mltfr_view C);
+
+/** C = A.  @collective{grid} */
+void mltfr_matrix_copy(mltfr_view A, mltfr_view C);
 
 /** C = A^T.  @collective{grid} */
 void mltfr_matrix_transpose(mltfr_view A, mltfr_view C);

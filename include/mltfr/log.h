@@ -21,6 +21,9 @@ void mltfr_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /** A result line: printed on stdout even where --quiet. */
 void mltfr_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/** A line that the next one replaces, for a terminal: progress within something long. */
+void mltfr_bar(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
 /** `mltfr_dist: warning: ...` on stderr. */
 void mltfr_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

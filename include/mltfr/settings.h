@@ -11,9 +11,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/** An LLM's token table: its name and the file or directory it is in. */
+/** An LLM's token table: its name, the file or directory it is in, and the tensor there; NULL: by
+ *  the rule of mltfr/table.h. */
 typedef struct {
-    const char *name, *path;
+    const char *name, *path, *tensor;
 } mltfr_named_path;
 
 /* The enumerations of keys of kind CHOICE. */

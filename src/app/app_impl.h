@@ -22,7 +22,7 @@ typedef struct {
     bool quiet, help, version;
     const char *progress; /* auto, bar, lines or none */
     const char *resume;   /* auto, no or a file */
-    const char *checkpoint, *split, *out, *man;
+    const char *checkpoint, *split, *out, *tensor, *man;
     bool synthetic, verify;
 } app_request;
 
@@ -89,8 +89,10 @@ mltfr_status app_join(const char *directory, const char *name, char **out);
 /* Is a user's terminal at stdout?  False under a launcher, which hides it.  @local */
 bool app_on_terminal(void);
 
-/* Condition tokens.tables into a file and print the report.  @collective{comm} */
-mltfr_status app_condition(mltfr_comm *comm, const mltfr_settings *settings, const char *out);
+/* Condition tokens.tables into a file and print the report.  @collective{comm}
+ * `tensor` is the table's in each file whose entry names none, or NULL: found by rule. */
+mltfr_status app_condition(mltfr_comm *comm, const mltfr_settings *settings, const char *tensor,
+                           const char *out);
 
 /* Whether spaces.h5 of the run directory is made anew, made unless it is there, or must exist. */
 typedef enum { APP_SPACES_MAKE, APP_SPACES_REUSE, APP_SPACES_NEED } app_spaces_use;

@@ -155,7 +155,7 @@ static bool scalar_store(const mltfr_key *key, const char *value, void *field)
     }
 }
 
-/* Fill one {name, path}. */
+/* Fill one {name, path, tensor}; the last may be left out. */
 static mltfr_status table_read(mltfr_config *config, const yaml_source *source, yaml_node_t *node,
                                mltfr_named_path *out)
 {
@@ -171,8 +171,11 @@ static mltfr_status table_read(mltfr_config *config, const yaml_source *source, 
             to = &out->name;
         else if (word != NULL && strcmp(word, "path") == 0)
             to = &out->path;
+        else if (word != NULL && strcmp(word, "tensor") == 0)
+            to = &out->tensor;
         if (to == NULL || *to != NULL || text == NULL || *text == '\0')
-            MLTFR_FAIL(MLTFR_E_USAGE, "%s: a token table is {name: NAME, path: FILE}",
+            MLTFR_FAIL(MLTFR_E_USAGE,
+                       "%s: a token table is {name: NAME, path: FILE}, and may have tensor: NAME",
                        yaml_where(source, key, where));
         MLTFR_TRY(config_hold_text(config, text, to));
     }

@@ -54,6 +54,10 @@ static void add_tables(const mltfr_settings *settings, mltfr_text *out)
         mltfr_text_add_quoted(out, settings->tokens_tables[i].name);
         mltfr_text_add(out, ", path: ");
         mltfr_text_add_quoted(out, settings->tokens_tables[i].path);
+        if (settings->tokens_tables[i].tensor != NULL) {
+            mltfr_text_add(out, ", tensor: ");
+            mltfr_text_add_quoted(out, settings->tokens_tables[i].tensor);
+        }
         mltfr_text_add(out, "}");
     }
     mltfr_text_add(out, "]");

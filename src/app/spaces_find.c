@@ -31,20 +31,24 @@ done:
 }
 
 /* @local */
-static mltfr_status tables_open(const mltfr_settings *s, mltfr_table *tables[],
+static mltfr_status tables_open(const mltfr_settings *s, const char *tensor, mltfr_table *tables[],
                                 mltfr_table_source sources[])
 {
     mltfr_status st = MLTFR_OK;
 
     for (int64_t k = 0; k < s->tokens_tables_count; k++) {
-        MLTFR_TRY(mltfr_table_open(s->tokens_tables[k].path, NULL, &tables[k]));
+        const char *own = s->tokens_tables[k].tensor;
+
+        MLTFR_TRY(
+            mltfr_table_open(s->tokens_tables[k].path, own != NULL ? own : tensor, &tables[k]));
         sources[k] = mltfr_table_as_source(tables[k], s->tokens_tables[k].name);
     }
 done:
     return st;
 }
 
-mltfr_status app_condition(mltfr_comm *comm, const mltfr_settings *s, const char *out)
+mltfr_status app_condition(mltfr_comm *comm, const mltfr_settings *s, const char *tensor,
+                           const char *out)
 {
     mltfr_status st;
     mltfr_table *tables[MLTFR_MAX_LLMS] = {NULL};
@@ -53,7 +57,7 @@ mltfr_status app_condition(mltfr_comm *comm, const mltfr_settings *s, const char
     mltfr_conditioning_report report = {0};
 
     MLTFR_AGREE(comm, options_of(s, &options));
-    MLTFR_AGREE(comm, tables_open(s, tables, sources));
+    MLTFR_AGREE(comm, tables_open(s, tensor, tables, sources));
     MLTFR_TRY(mltfr_condition(comm, sources, s->tokens_tables_count, &options, out, &report));
     mltfr_conditioning_say(&report);
 done:
@@ -108,7 +112,7 @@ static mltfr_status make_spaces(mltfr_comm *comm, const mltfr_settings *s, const
     char *part = NULL;
 
     MLTFR_AGREE(comm, app_part(path, &part));
-    MLTFR_TRY(app_condition(comm, s, part));
+    MLTFR_TRY(app_condition(comm, s, NULL, part));
     MLTFR_TRY(mltfr_file_append(comm, part, &file));
     MLTFR_TRY(mltfr_file_set_text(file, "spaces", "recipe", recipe));
     MLTFR_TRY(mltfr_file_close(&file));

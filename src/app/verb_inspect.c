@@ -117,50 +117,28 @@ done:
     return st;
 }
 
-/* All stored values of a table, read once: NaN and infinite ones are found, and the hash. */
-static mltfr_status verify_table(const char *path)
+/* Files of one table, separated by commas.  @collective{comm} */
+static bool is_list(mltfr_comm *comm, const char *path)
 {
-    enum { BLOCK = 1024 };
-    mltfr_status st;
-    mltfr_table *table = NULL;
-    float *rows = NULL;
-
-    MLTFR_TRY(mltfr_table_open(path, NULL, &table));
-    int64_t total = mltfr_table_rows(table);
-
-    MLTFR_TRY(MLTFR_NEW(rows, BLOCK * mltfr_table_width(table)));
-    for (int64_t first = 0; first < total; first += BLOCK)
-        MLTFR_TRY(
-            mltfr_table_read(table, first, first + BLOCK < total ? BLOCK : total - first, rows));
-    mltfr_say("verified: %lld rows are finite, digest %016llx", (long long)total,
-              (unsigned long long)mltfr_table_digest(table));
-done:
-    MLTFR_FREE(rows);
-    mltfr_table_close(&table);
-    return st;
-}
-
-static mltfr_status inspect_table(const char *path, bool verify)
-{
-    mltfr_status st = mltfr_table_describe(path);
-
-    return st == MLTFR_OK && verify ? verify_table(path) : st;
+    return strchr(path, ',') != NULL && !app_exists(comm, path);
 }
 
 /* A directory, or a file that its name or its first bytes call a token table; what is none is
  * taken for interactions.  @collective{comm} */
 static bool is_table(mltfr_comm *comm, const char *path)
 {
-    static const char *const endings[] = {".gguf", ".safetensors", ".npy"};
-    bool is = false;
+    return mltfr_table_is(path) || app_is_directory(comm, path) ||
+           app_starts_with(comm, path, "GGUF") || app_starts_with(comm, path, "\x93NUMPY");
+}
 
-    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
-        size_t length = strlen(endings[i]), all = strlen(path);
+/* One process reads a table. */
+static mltfr_status inspect_table(mltfr_comm *comm, const app_request *request)
+{
+    mltfr_status st = MLTFR_OK;
 
-        is = is || (all > length && strcmp(path + all - length, endings[i]) == 0);
-    }
-    return is || app_is_directory(comm, path) || app_starts_with(comm, path, "GGUF") ||
-           app_starts_with(comm, path, "\x93NUMPY");
+    if (mltfr_comm_rank(comm) == 0)
+        st = mltfr_table_describe(request->operands[0], request->tensor, request->verify);
+    return mltfr_comm_agree(comm, st);
 }
 
 mltfr_status app_inspect(mltfr_comm *comm, const app_request *request, mltfr_config *config)
@@ -168,15 +146,16 @@ mltfr_status app_inspect(mltfr_comm *comm, const app_request *request, mltfr_con
     mltfr_status st;
     const char *path = request->operands[0];
 
+    if (is_list(comm, path))
+        return inspect_table(comm, request);
     MLTFR_TRY(app_require(comm, "inspect", path));
     MLTFR_AGREE(comm, mltfr_config_put(config, "data.path", path));
     if (app_is_hdf5(comm, path))
         MLTFR_TRY(inspect_hdf5(comm, path, request->verify, config));
     else if (!is_table(comm, path))
         MLTFR_TRY(say_interactions(comm, config));
-    else /* one process reads a table */
-        MLTFR_AGREE(comm,
-                    mltfr_comm_rank(comm) == 0 ? inspect_table(path, request->verify) : MLTFR_OK);
+    else
+        MLTFR_TRY(inspect_table(comm, request));
 done:
     return st;
 }

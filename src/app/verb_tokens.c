@@ -10,5 +10,5 @@ mltfr_status app_tokens(mltfr_comm *comm, const app_request *request, mltfr_conf
     if (settings->tokens_tables_count == 0)
         return mltfr_fail(MLTFR_E_USAGE, "tokens needs tokens.tables, a list of "
                                          "{name: NAME, path: FILE}");
-    return app_condition(comm, settings, request->out);
+    return app_condition(comm, settings, request->tensor, request->out);
 }

@@ -55,7 +55,10 @@ const app_verb app_verbs[] = {
             "--config the file mltfr.yaml is read, if there is one.",
         .source = APP_CONFIG_MLTFR_YAML,
         .sections = "tokens",
-        .options = {ARGUMENT("out", "FILE", out, "write the token spaces to this HDF5 file")},
+        .options = {ARGUMENT("out", "FILE", out, "write the token spaces to this HDF5 file"),
+                    ARGUMENT("tensor", "NAME", tensor,
+                             "the tensor that is the table, in each file of tokens.tables whose "
+                             "entry has no tensor")},
         .run = app_tokens,
     },
     {
@@ -89,7 +92,8 @@ const app_verb app_verbs[] = {
         .least_operands = 1,
         .most_operands = 1,
         .sections = "",
-        .options = {FLAG("verify", verify, "check every checksum")},
+        .options = {FLAG("verify", verify, "check every checksum"),
+                    ARGUMENT("tensor", "NAME", tensor, "the tensor that is the token table")},
         .run = app_inspect,
     },
     {

@@ -5,7 +5,7 @@
 #include <time.h>
 
 static struct {
-    bool silent, quiet;
+    bool silent, quiet, bar; /* bar: a line on stdout waits to be replaced */
     FILE *file;
 } log_state;
 
@@ -41,6 +41,14 @@ static void to_file(const char *prefix, const char *format, va_list ap)
     fflush(log_state.file);
 }
 
+static void wipe_bar(void)
+{
+    if (log_state.bar)
+        fputs("\r\033[K", stdout);
+    fflush(stdout);
+    log_state.bar = false;
+}
+
 static void emit(FILE *to, const char *prefix, const char *format, va_list ap)
 {
     va_list again;
@@ -52,6 +60,7 @@ static void emit(FILE *to, const char *prefix, const char *format, va_list ap)
     va_end(again);
     if (to == NULL)
         return;
+    wipe_bar();
     fputs(prefix, to);
     vfprintf(to, format, ap);
     fputc('\n', to);
@@ -74,6 +83,20 @@ void mltfr_note(const char *format, ...)
 void mltfr_say(const char *format, ...)
 {
     EMIT(stdout, "");
+}
+
+void mltfr_bar(const char *format, ...)
+{
+    va_list ap;
+
+    if (log_state.silent || log_state.quiet)
+        return;
+    wipe_bar();
+    va_start(ap, format);
+    vprintf(format, ap);
+    va_end(ap);
+    fflush(stdout);
+    log_state.bar = true;
 }
 
 void mltfr_warn(const char *format, ...)

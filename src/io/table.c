@@ -1,153 +1,214 @@
-/* Token tables: which reader a file needs, which tensor is the table, and its rows as float32. */
+/* Token tables: from a path to files, their tensors and strings, and the tensor that is the
+ * table. */
 #include "table_impl.h"
 
-#include <dirent.h>
-#include <errno.h>
+#include <mltfr/log.h>
+
 #include <inttypes.h>
-#include <math.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <xxhash.h>
 
-/* ---- from a directory to a file */
-
-static bool has_ending(const char *name, const char *ending)
-{
-    size_t n = strlen(name), m = strlen(ending);
-
-    return n >= m && strcmp(name + n - m, ending) == 0;
-}
-
-static bool is_table_name(const char *name)
-{
-    return has_ending(name, ".gguf") || has_ending(name, ".safetensors") ||
-           has_ending(name, ".npy");
-}
-
-/* The file of a directory: model.safetensors, else the only one of a known ending. */
-static mltfr_status find_in(const char *path, DIR *directory, char **out)
-{
-    mltfr_status st = MLTFR_OK;
-    char name[256] = "";
-    struct dirent *entry;
-    int found = 0;
-
-    while ((entry = readdir(directory)) != NULL) {
-        if (!is_table_name(entry->d_name))
-            continue;
-        found++;
-        snprintf(name, sizeof name, "%s", entry->d_name);
-        if (strcmp(name, "model.safetensors") == 0) {
-            found = 1;
-            break;
-        }
-    }
-    if (found != 1)
-        MLTFR_FAIL(MLTFR_E_DATA,
-                   "%s: the directory has %d files .gguf, .safetensors or .npy; "
-                   "allowed: one, or model.safetensors",
-                   path, found);
-    size_t bytes = strlen(path) + strlen(name) + 2;
-    MLTFR_TRY(MLTFR_NEW(*out, bytes));
-    snprintf(*out, bytes, "%s/%s", path, name);
-done:
-    return st;
-}
-
-static mltfr_status resolve(const char *path, char **out)
-{
-    mltfr_status st = MLTFR_OK;
-    struct stat info;
-    DIR *directory = NULL;
-
-    *out = NULL;
-    if (stat(path, &info) != 0)
-        MLTFR_FAIL(MLTFR_E_IO, "%s: %s", path, strerror(errno));
-    if (!S_ISDIR(info.st_mode)) {
-        MLTFR_TRY(mltfr_strdup(path, out));
-        goto done;
-    }
-    directory = opendir(path);
-    if (directory == NULL)
-        MLTFR_FAIL(MLTFR_E_IO, "%s: %s", path, strerror(errno));
-    MLTFR_TRY(find_in(path, directory, out));
-done:
-    if (directory != NULL)
-        closedir(directory);
-    return st;
-}
-
-/* ---- opening */
+/* ---- files */
 
 static bool begins(const mltfr_image *image, const char *with)
 {
     size_t n = strlen(with);
 
-    return image->bytes >= n && memcmp(image->data, with, n) == 0;
+    if (image->bytes < n)
+        return false;
+    mltfr_image_need(image, 0, n);
+    return memcmp(image->data, with, n) == 0;
+}
+
+/* A length that fits the file, and a {. */
+static bool begins_safetensors(const mltfr_image *image)
+{
+    uint64_t header;
+
+    if (image->bytes < 9)
+        return false;
+    mltfr_image_need(image, 0, 9);
+    memcpy(&header, image->data, sizeof header);
+    return header <= image->bytes - 8 && image->data[8] == '{';
 }
 
 /* By the first bytes, else by the ending of the name, whose reader then says what is wrong. */
-static mltfr_status parse(mltfr_table *t)
+static mltfr_status parse(mltfr_table_file *f)
 {
-    const mltfr_image *image = &t->image;
+    const mltfr_image *image = &f->image;
     const char *path = image->path;
 
-    if (begins(image, "GGUF") || has_ending(path, ".gguf")) {
-        t->format = "GGUF";
-        return mltfr_table_parse_gguf(t);
+    if (begins(image, "GGUF") || mltfr_has_ending(path, ".gguf")) {
+        f->format = "GGUF";
+        return mltfr_table_parse_gguf(f);
     }
-    if (begins(image, "\x93NUMPY") || has_ending(path, ".npy")) {
-        t->format = ".npy";
-        return mltfr_table_parse_npy(t);
+    if (begins(image, "\x93NUMPY") || mltfr_has_ending(path, ".npy")) {
+        f->format = ".npy";
+        return mltfr_table_parse_npy(f);
     }
-    if (has_ending(path, ".safetensors") || (image->bytes > 8 && image->data[8] == '{')) {
-        t->format = "safetensors";
-        return mltfr_table_parse_safetensors(t);
+    if (begins_safetensors(image) || mltfr_has_ending(path, ".safetensors")) {
+        f->format = "safetensors";
+        return mltfr_table_parse_safetensors(f);
     }
     return mltfr_fail(MLTFR_E_DATA, "%s: byte 0: not a GGUF, safetensors or .npy file", path);
 }
+
+/* Files that each begin like a model are its parts; others are the pieces of one. */
+static bool are_pieces(const mltfr_image *images, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++)
+        if (!begins(&images[i], "GGUF") && !begins_safetensors(&images[i]))
+            return count > 1;
+    return false;
+}
+
+static mltfr_status take_images(mltfr_table *t, const char *path, mltfr_image *images,
+                                int64_t count)
+{
+    mltfr_status st = MLTFR_OK;
+    bool pieces = are_pieces(images, count);
+
+    t->file_count = pieces ? 1 : count;
+    MLTFR_TRY(MLTFR_NEW(t->files, t->file_count));
+    if (pieces)
+        MLTFR_TRY(mltfr_image_join(path, images, count, &t->files[0].image));
+    for (int64_t i = 0; !pieces && i < count; i++) {
+        t->files[i].image = images[i];
+        memset(&images[i], 0, sizeof images[i]);
+    }
+done:
+    return st;
+}
+
+static mltfr_status map_files(mltfr_table *t, const char *path)
+{
+    mltfr_status st = MLTFR_OK;
+    mltfr_table_paths paths;
+    mltfr_image *images = NULL;
+
+    MLTFR_TRY(mltfr_table_paths_find(path, &paths));
+    MLTFR_TRY(MLTFR_NEW(images, paths.count));
+    for (int64_t i = 0; i < paths.count; i++)
+        MLTFR_TRY(mltfr_image_map(paths.list[i], &images[i]));
+    MLTFR_TRY(take_images(t, path, images, paths.count));
+done:
+    for (int64_t i = 0; images != NULL && i < paths.count; i++)
+        mltfr_image_close(&images[i]);
+    MLTFR_FREE(images);
+    mltfr_table_paths_close(&paths);
+    return st;
+}
+
+static mltfr_status parse_files(mltfr_table *t)
+{
+    mltfr_status st = MLTFR_OK;
+
+    for (int64_t i = 0; i < t->file_count; i++) {
+        mltfr_table_file *f = &t->files[i];
+
+        MLTFR_TRY(parse(f));
+        if (f->format != t->files[0].format)
+            MLTFR_FAIL(MLTFR_E_DATA, "%s: %s, but %s is %s: not parts of one model", f->image.path,
+                       f->format, t->files[0].image.path, t->files[0].format);
+        if (strcmp(f->format, "GGUF") == 0)
+            MLTFR_TRY(mltfr_gguf_split_check(f, i, t->file_count));
+        t->tensor_count += f->tensor_count;
+    }
+done:
+    return st;
+}
+
+/* ---- tensors of all files */
+
+static mltfr_status check_all_names(const mltfr_table *t)
+{
+    mltfr_status st = MLTFR_OK;
+    mltfr_slice *names = NULL;
+
+    if (t->file_count == 1)
+        goto done;
+    MLTFR_TRY(MLTFR_NEW(names, t->tensor_count));
+    for (int64_t i = 0; i < t->tensor_count; i++)
+        names[i] = t->tensors[i]->name;
+    MLTFR_TRY(mltfr_table_names_check(t->files[0].image.path, "tensors of the files", names,
+                                      t->tensor_count));
+done:
+    MLTFR_FREE(names);
+    return st;
+}
+
+static mltfr_status gather(mltfr_table *t)
+{
+    mltfr_status st = MLTFR_OK;
+    int64_t n = 0;
+
+    MLTFR_TRY(MLTFR_NEW(t->tensors, t->tensor_count));
+    for (int64_t i = 0; i < t->file_count; i++)
+        for (int64_t j = 0; j < t->files[i].tensor_count; j++) {
+            t->files[i].tensors[j].image = &t->files[i].image;
+            t->tensors[n++] = &t->files[i].tensors[j];
+        }
+    MLTFR_TRY(check_all_names(t));
+done:
+    return st;
+}
+
+/* ---- opening */
 
 mltfr_status mltfr_table_load(const char *path, const void *data, size_t bytes, mltfr_table **out)
 {
     mltfr_status st = MLTFR_OK;
     mltfr_table *t = NULL;
-    char *file = NULL;
+    mltfr_image image = {0};
 
     *out = NULL;
     MLTFR_TRY(MLTFR_NEW(t, 1));
     if (data != NULL) {
-        MLTFR_TRY(mltfr_image_borrow(path, data, bytes, &t->image));
+        MLTFR_TRY(mltfr_image_borrow(path, data, bytes, &image));
+        MLTFR_TRY(take_images(t, path, &image, 1));
     } else {
-        MLTFR_TRY(resolve(path, &file));
-        MLTFR_TRY(mltfr_image_map(file, &t->image));
+        MLTFR_TRY(map_files(t, path));
     }
-    MLTFR_TRY(parse(t));
-    if (data == NULL && t->vocab.count == 0 && strcmp(t->format, "GGUF") != 0)
-        MLTFR_TRY(mltfr_table_vocab_beside(t->image.path, &t->vocab));
+    MLTFR_TRY(parse_files(t));
+    MLTFR_TRY(gather(t));
+    const mltfr_table_file *first = &t->files[0];
+    if (strcmp(first->format, "GGUF") == 0)
+        MLTFR_TRY(mltfr_gguf_read_vocab(first, &t->vocab));
+    else if (data == NULL)
+        MLTFR_TRY(mltfr_table_vocab_beside(first->image.path, &t->vocab));
     *out = t;
     t = NULL;
 done:
-    MLTFR_FREE(file);
+    mltfr_image_close(&image);
     mltfr_table_close(&t);
     return st;
+}
+
+/* Rows unlike the vocabulary: this is not its table. */
+static mltfr_status check_rows(const mltfr_table *t, const mltfr_table_tensor *chosen)
+{
+    char quoted[MLTFR_QUOTE_BYTES];
+
+    if (t->vocab.count == 0 || mltfr_table_rows_fit(chosen->dims[0], t->vocab.count))
+        return MLTFR_OK;
+    return mltfr_fail(MLTFR_E_DATA,
+                      "%s: tensor '%s' has %" PRId64 " rows, but %s has %" PRId64
+                      " strings; allowed: a row for each, and a sixteenth more at the end",
+                      chosen->image->path, mltfr_slice_quote(chosen->name, quoted), chosen->dims[0],
+                      t->vocab.image.path != NULL ? t->vocab.image.path : "tokenizer.ggml.tokens",
+                      t->vocab.count);
 }
 
 mltfr_status mltfr_table_choose(mltfr_table *t, const char *tensor)
 {
     mltfr_status st = MLTFR_OK;
     const mltfr_table_tensor *chosen;
-    int64_t strings = t->vocab.count;
-    char quoted[MLTFR_QUOTE_BYTES];
 
-    MLTFR_TRY(mltfr_table_tensors_pick(&t->image, &t->tensors, tensor, strings, &chosen));
-    if (strings != 0 && strings != chosen->dims[0])
-        MLTFR_FAIL(
-            MLTFR_E_DATA, "%s: tensor '%s' has %" PRId64 " rows, but %s has %" PRId64 " strings",
-            t->image.path, mltfr_slice_quote(chosen->name, quoted), chosen->dims[0],
-            t->vocab.image.path != NULL ? t->vocab.image.path : "tokenizer.ggml.tokens", strings);
+    MLTFR_TRY(mltfr_table_pick(t, tensor, &chosen));
+    MLTFR_TRY(check_rows(t, chosen));
     MLTFR_TRY(MLTFR_NEW(t->name, chosen->name.bytes + 1));
     memcpy(t->name, chosen->name.data, chosen->name.bytes);
+    if (chosen->image->join != NULL)
+        MLTFR_TRY(MLTFR_NEW(t->seam, chosen->bytes / (size_t)chosen->dims[0]));
     t->tensor = chosen;
 done:
     return st;
@@ -162,6 +223,9 @@ static mltfr_status open_any(const char *path, const void *data, size_t bytes, c
     *out = NULL;
     MLTFR_TRY(mltfr_table_load(path, data, bytes, &t));
     MLTFR_TRY(mltfr_table_choose(t, tensor));
+    if (t->vocab.count != 0 && t->vocab.count < t->tensor->dims[0])
+        mltfr_note("%s: %" PRId64 " of %" PRId64 " rows have no string (padding): special",
+                   t->tensor->image->path, t->tensor->dims[0] - t->vocab.count, t->tensor->dims[0]);
     *out = t;
     t = NULL;
 done:
@@ -180,6 +244,14 @@ mltfr_status mltfr_table_open_memory(const char *name, const void *image, size_t
     return open_any(name, image != NULL ? image : "", bytes, tensor, out);
 }
 
+static void close_file(mltfr_table_file *f)
+{
+    mltfr_image_close(&f->image);
+    MLTFR_FREE(f->side);
+    MLTFR_FREE(f->keys);
+    MLTFR_FREE(f->tensors);
+}
+
 void mltfr_table_close(mltfr_table **table)
 {
     mltfr_table *t = *table;
@@ -187,11 +259,12 @@ void mltfr_table_close(mltfr_table **table)
     if (t == NULL)
         return;
     mltfr_table_vocab_close(&t->vocab);
-    mltfr_image_close(&t->image);
-    MLTFR_FREE(t->side);
-    MLTFR_FREE(t->keys);
-    MLTFR_FREE(t->tensors.list);
+    for (int64_t i = 0; t->files != NULL && i < t->file_count; i++)
+        close_file(&t->files[i]);
+    MLTFR_FREE(t->files);
+    MLTFR_FREE(t->tensors);
     MLTFR_FREE(t->name);
+    MLTFR_FREE(t->seam);
     MLTFR_FREE(*table);
 }
 
@@ -209,7 +282,7 @@ int64_t mltfr_table_width(const mltfr_table *table)
 
 const char *mltfr_table_path(const mltfr_table *table)
 {
-    return table->image.path;
+    return table->tensor->image->path;
 }
 
 const char *mltfr_table_tensor_name(const mltfr_table *table)
@@ -227,77 +300,25 @@ bool mltfr_table_has_strings(const mltfr_table *table)
     return table->vocab.count > 0;
 }
 
+int64_t mltfr_table_strings(const mltfr_table *table)
+{
+    return table->vocab.count;
+}
+
 const char *mltfr_table_string(const mltfr_table *table, int64_t row, size_t *bytes)
 {
-    if (row < 0 || row >= table->vocab.count) {
-        *bytes = 0;
-        return NULL;
-    }
-    *bytes = table->vocab.list[row].bytes;
-    return table->vocab.list[row].text;
+    mltfr_slice text = {table->vocab.count > 0 ? "" : NULL, 0};
+
+    if (row >= 0 && row < table->vocab.count)
+        text = mltfr_vocab_string(&table->vocab, row);
+    *bytes = text.bytes;
+    return text.data;
 }
 
 bool mltfr_table_special(const mltfr_table *table, int64_t row)
 {
-    return row >= 0 && row < table->vocab.count && table->vocab.list[row].special;
-}
-
-uint64_t mltfr_table_digest(mltfr_table *table)
-{
-    const mltfr_table_tensor *t = table->tensor;
-
-    if (!table->digested)
-        table->digest = XXH64(table->image.data + t->offset, t->bytes, 0);
-    table->digested = true;
-    return table->digest;
-}
-
-/* ---- rows */
-
-/* Are all exponents below that of Inf and NaN?  Integer arithmetic: it vectorises. */
-static bool all_finite(const float *x, int64_t n)
-{
-    uint32_t bad = 0;
-
-    for (int64_t i = 0; i < n; i++) {
-        uint32_t bits;
-
-        memcpy(&bits, &x[i], sizeof bits);
-        bad |= (bits & UINT32_C(0x7f800000)) == UINT32_C(0x7f800000);
-    }
-    return bad == 0;
-}
-
-static mltfr_status not_finite(const mltfr_table *table, int64_t row, const float *x)
-{
-    char quoted[MLTFR_QUOTE_BYTES];
-    int64_t column = 0;
-
-    while (isfinite(x[column]))
-        column++;
-    return mltfr_fail(MLTFR_E_DATA,
-                      "%s: tensor '%s': row %" PRId64 ", column %" PRId64
-                      " is %s; allowed: finite float32 values",
-                      table->image.path, mltfr_slice_quote(table->tensor->name, quoted), row,
-                      column, isnan(x[column]) ? "NaN" : "infinite");
-}
-
-mltfr_status mltfr_table_read(const mltfr_table *table, int64_t first, int64_t rows, float *out)
-{
-    mltfr_status st = MLTFR_OK;
-    const mltfr_table_tensor *t = table->tensor;
-    int64_t V = t->dims[0], D = t->dims[1], blocks = D / t->kind->block;
-    size_t stride = (size_t)blocks * (size_t)t->kind->bytes;
-
-    if (first < 0 || rows < 0 || first > V || rows > V - first)
-        MLTFR_FAIL(MLTFR_E_INTERNAL, "%s: rows %" PRId64 " to %" PRId64 " of a table of %" PRId64,
-                   table->image.path, first, first + rows - 1, V);
-    const uint8_t *in = table->image.data + t->offset + (size_t)first * stride;
-    for (int64_t row = first; row < first + rows; row++, in += stride, out += D) {
-        t->kind->decode(in, blocks, out);
-        if (!all_finite(out, D))
-            MLTFR_TRY(not_finite(table, row, out));
-    }
-done:
-    return st;
+    if (row < 0 || table->vocab.count == 0)
+        return false;
+    return row >= table->vocab.count ||
+           (mltfr_vocab_flags(&table->vocab, row) & MLTFR_VOCAB_SPECIAL) != 0;
 }

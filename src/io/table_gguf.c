@@ -5,7 +5,8 @@
  *   tensors times { name:string ndim:u32 dims:u64[ndim] type:u32 offset:u64 }   fastest dim first
  *   padding to general.alignment, then the data that offsets count from
  *
- * Everything is taken through a cursor that knows how many bytes are left. */
+ * Everything is taken through a cursor that knows how many bytes are left.  Arrays of tensors and
+ * keys are made at once, after a look at how many the rest of the file could hold. */
 #include "table_impl.h"
 
 #include <inttypes.h>
@@ -13,6 +14,7 @@
 #include <string.h>
 
 enum { NAME_BYTES = 64, KEY_BYTES = 65535, DIMS = 4 };
+enum { LEAST_KEY = 14, LEAST_TENSOR = 25 }; /* bytes of the shortest */
 
 typedef struct {
     const mltfr_image *image;
@@ -29,6 +31,7 @@ static mltfr_status take(cursor *c, uint64_t bytes, const char *what, const uint
                           "%s: byte %zu: the file ends inside %s: %" PRIu64
                           " bytes wanted, %zu left",
                           c->image->path, c->at, what, bytes, left);
+    mltfr_image_need(c->image, c->at, (size_t)bytes);
     c->at += (size_t)bytes;
     return MLTFR_OK;
 }
@@ -90,25 +93,36 @@ static mltfr_status take_count(cursor *c, const char *what, int64_t most, int64_
     return st;
 }
 
+/* Could so many things of `least` bytes be in the rest of the file? */
+static mltfr_status check_count(const cursor *c, const char *what, int64_t count, size_t least)
+{
+    size_t left = c->image->bytes - c->at;
+
+    if ((size_t)count <= left / least)
+        return MLTFR_OK;
+    return mltfr_fail(MLTFR_E_DATA,
+                      "%s: byte %zu: the file ends inside its %" PRId64 " %s: %zu bytes left",
+                      c->image->path, c->at, count, what, left);
+}
+
 /* ---- header and metadata */
 
-static mltfr_status read_header(cursor *c, int64_t *tensors, int64_t *keys)
+static mltfr_status read_header(cursor *c, uint32_t *version, int64_t *tensors, int64_t *keys)
 {
     mltfr_status st = MLTFR_OK;
     const char *path = c->image->path;
     const uint8_t *magic;
-    uint32_t version;
 
     MLTFR_TRY(take(c, 4, "the magic number", &magic));
     if (memcmp(magic, "GGUF", 4) != 0)
         MLTFR_FAIL(MLTFR_E_DATA, "%s: byte 0: not a GGUF file (no GGUF at its begin)", path);
-    MLTFR_TRY(take_u32(c, "the version", &version));
-    if (version != 0 && (version & 0xffff) == 0)
+    MLTFR_TRY(take_u32(c, "the version", version));
+    if (*version != 0 && (*version & 0xffff) == 0)
         MLTFR_FAIL(MLTFR_E_DATA, "%s: byte 4: a big-endian GGUF file; allowed: little-endian",
                    path);
-    if (version != 2 && version != 3)
+    if (*version != 2 && *version != 3)
         MLTFR_FAIL(MLTFR_E_DATA, "%s: byte 4: GGUF version %" PRIu32 "; allowed: 2 and 3", path,
-                   version);
+                   *version);
     MLTFR_TRY(take_count(c, "the number of tensors", MLTFR_TABLE_TENSORS, tensors));
     MLTFR_TRY(take_count(c, "the number of keys", MLTFR_TABLE_KEYS, keys));
 done:
@@ -160,39 +174,37 @@ done:
     return st;
 }
 
-static mltfr_status check_keys(const mltfr_table *t)
+static mltfr_status check_keys(const mltfr_table_file *f)
 {
     mltfr_status st = MLTFR_OK;
     mltfr_slice *names = NULL;
 
-    MLTFR_TRY(MLTFR_NEW(names, t->key_count));
-    for (int64_t i = 0; i < t->key_count; i++)
-        names[i] = t->keys[i].name;
-    MLTFR_TRY(mltfr_table_names_check(&t->image, "keys", names, t->key_count));
+    MLTFR_TRY(MLTFR_NEW(names, f->key_count));
+    for (int64_t i = 0; i < f->key_count; i++)
+        names[i] = f->keys[i].name;
+    MLTFR_TRY(mltfr_table_names_check(f->image.path, "keys", names, f->key_count));
 done:
     MLTFR_FREE(names);
     return st;
 }
 
-static mltfr_status read_keys(mltfr_table *t, cursor *c, int64_t count)
+static mltfr_status read_keys(mltfr_table_file *f, cursor *c, int64_t count)
 {
     mltfr_status st = MLTFR_OK;
-    int64_t room = 0;
 
-    for (int64_t i = 0; i < count; i++) {
-        MLTFR_TRY(mltfr_table_grow(&t->keys, i, &room, sizeof *t->keys));
-        MLTFR_TRY(read_key(c, &t->keys[i]));
-        t->key_count = i + 1;
-    }
-    MLTFR_TRY(check_keys(t));
+    MLTFR_TRY(check_count(c, "keys", count, LEAST_KEY));
+    MLTFR_TRY(MLTFR_NEW(f->keys, count));
+    for (; f->key_count < count; f->key_count++)
+        MLTFR_TRY(read_key(c, &f->keys[f->key_count]));
+    MLTFR_TRY(check_keys(f));
 done:
     return st;
 }
 
-static mltfr_status read_alignment(const mltfr_table *t, uint32_t *out)
+static mltfr_status read_alignment(const mltfr_table_file *f, uint32_t *out)
 {
     mltfr_status st = MLTFR_OK;
-    const mltfr_table_key *key = mltfr_gguf_key_find(t, "general.alignment");
+    const mltfr_table_key *key = mltfr_gguf_key_find(f, "general.alignment");
 
     *out = 32;
     if (key == NULL)
@@ -200,12 +212,12 @@ static mltfr_status read_alignment(const mltfr_table *t, uint32_t *out)
     if (key->type != GGUF_U32)
         MLTFR_FAIL(MLTFR_E_DATA,
                    "%s: byte %zu: general.alignment has type %" PRIu32 "; allowed: %d (u32)",
-                   t->image.path, key->at, key->type, GGUF_U32);
-    memcpy(out, t->image.data + key->at, sizeof *out);
+                   f->image.path, key->at, key->type, GGUF_U32);
+    memcpy(out, f->image.data + key->at, sizeof *out);
     if (*out == 0 || (*out & (*out - 1)) != 0)
         MLTFR_FAIL(MLTFR_E_DATA,
                    "%s: byte %zu: general.alignment is %" PRIu32 "; allowed: a power of two",
-                   t->image.path, key->at, *out);
+                   f->image.path, key->at, *out);
 done:
     return st;
 }
@@ -262,60 +274,57 @@ done:
 }
 
 /* Offsets so far count from the data; make them those of the file. */
-static mltfr_status place_tensors(mltfr_table *t, size_t base, uint32_t alignment)
+static mltfr_status place_tensors(mltfr_table_file *f, size_t base, uint32_t alignment)
 {
     mltfr_status st = MLTFR_OK;
     char quoted[MLTFR_QUOTE_BYTES];
-    size_t left = base < t->image.bytes ? t->image.bytes - base : 0;
+    size_t left = base < f->image.bytes ? f->image.bytes - base : 0;
 
-    for (int64_t i = 0; i < t->tensors.count; i++) {
-        mltfr_table_tensor *tensor = &t->tensors.list[i];
+    for (int64_t i = 0; i < f->tensor_count; i++) {
+        mltfr_table_tensor *tensor = &f->tensors[i];
 
         if (tensor->offset % alignment != 0)
             MLTFR_FAIL(MLTFR_E_DATA, "%s: tensor '%s': offset %zu is no multiple of %" PRIu32,
-                       t->image.path, mltfr_slice_quote(tensor->name, quoted), tensor->offset,
+                       f->image.path, mltfr_slice_quote(tensor->name, quoted), tensor->offset,
                        alignment);
         if (tensor->offset > left || tensor->bytes > left - tensor->offset)
             MLTFR_FAIL(MLTFR_E_DATA,
                        "%s: tensor '%s': %zu bytes at offset %zu, but the file has "
                        "%zu bytes of data",
-                       t->image.path, mltfr_slice_quote(tensor->name, quoted), tensor->bytes,
+                       f->image.path, mltfr_slice_quote(tensor->name, quoted), tensor->bytes,
                        tensor->offset, left);
         tensor->offset += base;
     }
-    MLTFR_TRY(mltfr_table_tensors_check(&t->image, &t->tensors, base, false));
+    MLTFR_TRY(mltfr_table_tensors_check(f, base, false));
 done:
     return st;
 }
 
-static mltfr_status read_tensors(mltfr_table *t, cursor *c, int64_t count)
+static mltfr_status read_tensors(mltfr_table_file *f, cursor *c, int64_t count)
 {
     mltfr_status st = MLTFR_OK;
-    mltfr_table_tensors *tensors = &t->tensors;
     uint32_t alignment;
 
-    for (int64_t i = 0; i < count; i++) {
-        MLTFR_TRY(mltfr_table_grow(&tensors->list, i, &tensors->room, sizeof *tensors->list));
-        MLTFR_TRY(read_tensor(c, &tensors->list[i]));
-        tensors->count = i + 1;
-    }
-    MLTFR_TRY(read_alignment(t, &alignment));
+    MLTFR_TRY(check_count(c, "tensors", count, LEAST_TENSOR));
+    MLTFR_TRY(MLTFR_NEW(f->tensors, count));
+    for (; f->tensor_count < count; f->tensor_count++)
+        MLTFR_TRY(read_tensor(c, &f->tensors[f->tensor_count]));
+    MLTFR_TRY(read_alignment(f, &alignment));
     size_t base = (c->at + alignment - 1) / alignment * alignment;
-    MLTFR_TRY(place_tensors(t, base, alignment));
+    MLTFR_TRY(place_tensors(f, base, alignment));
 done:
     return st;
 }
 
-mltfr_status mltfr_table_parse_gguf(mltfr_table *t)
+mltfr_status mltfr_table_parse_gguf(mltfr_table_file *f)
 {
     mltfr_status st = MLTFR_OK;
-    cursor c = {&t->image, 0};
+    cursor c = {&f->image, 0};
     int64_t tensors = 0, keys = 0;
 
-    MLTFR_TRY(read_header(&c, &tensors, &keys));
-    MLTFR_TRY(read_keys(t, &c, keys));
-    MLTFR_TRY(read_tensors(t, &c, tensors));
-    MLTFR_TRY(mltfr_gguf_read_vocab(t));
+    MLTFR_TRY(read_header(&c, &f->version, &tensors, &keys));
+    MLTFR_TRY(read_keys(f, &c, keys));
+    MLTFR_TRY(read_tensors(f, &c, tensors));
 done:
     return st;
 }

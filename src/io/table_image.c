@@ -83,27 +83,9 @@ void mltfr_image_close(mltfr_image *image)
 {
     if (image->mapped)
         munmap((void *)(uintptr_t)image->data, image->bytes);
+    mltfr_join_close(&image->join);
     MLTFR_FREE(image->path);
     memset(image, 0, sizeof *image);
-}
-
-mltfr_status mltfr_table_grow(void *array, int64_t used, int64_t *room, size_t size)
-{
-    mltfr_status st = MLTFR_OK;
-    void *old, *larger = NULL;
-
-    memcpy(&old, array, sizeof old);
-    if (used < *room)
-        return st;
-    int64_t wanted = *room < 32 ? 64 : *room * 2;
-    MLTFR_TRY(mltfr_alloc(&larger, (size_t)wanted, size));
-    if (old != NULL)
-        memcpy(larger, old, (size_t)used * size);
-    mltfr_release(array);
-    memcpy(array, &larger, sizeof larger);
-    *room = wanted;
-done:
-    return st;
 }
 
 bool mltfr_slice_is(mltfr_slice text, const char *word)
@@ -111,25 +93,30 @@ bool mltfr_slice_is(mltfr_slice text, const char *word)
     return text.bytes == strlen(word) && memcmp(text.data, word, text.bytes) == 0;
 }
 
-/* Bytes of the printable UTF-8 character that begins here, or 0. */
-static size_t printable(const unsigned char *s, size_t left)
+size_t mltfr_utf8_bytes(const unsigned char *s, size_t left)
 {
-    static const unsigned char lead[] = {0x80, 0x00, 0xe0, 0xf0, 0xf8}; /* mask, by length */
-    static const unsigned char mark[] = {0x00, 0x00, 0xc0, 0xe0, 0xf0};
+    size_t n = s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
 
     if (s[0] < 0x80)
-        return s[0] >= 0x20 && s[0] != 0x7f;
-    if (s[0] == 0xc2 && left > 1 && s[1] < 0xa0)
-        return 0; /* control characters U+0080 .. U+009F */
-    for (size_t n = 2; n <= 4; n++) {
-        if ((s[0] & lead[n]) != mark[n] || s[0] < 0xc2 || s[0] > 0xf4 || n > left)
-            continue;
-        for (size_t i = 1; i < n; i++)
-            if ((s[i] & 0xc0) != 0x80)
-                return 0;
-        return n;
-    }
-    return 0;
+        return 1;
+    if (s[0] < 0xc2 || s[0] > 0xf4 || n > left)
+        return 0;
+    for (size_t i = 1; i < n; i++)
+        if ((s[i] & 0xc0) != 0x80)
+            return 0;
+    /* too long a form, a surrogate, beyond U+10FFFF */
+    if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) ||
+        (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))
+        return 0;
+    return n;
+}
+
+/* The same, 0 for control characters too. */
+static size_t printable(const unsigned char *s, size_t left)
+{
+    bool control = s[0] < 0x20 || s[0] == 0x7f || (s[0] == 0xc2 && left > 1 && s[1] < 0xa0);
+
+    return control ? 0 : mltfr_utf8_bytes(s, left);
 }
 
 const char *mltfr_slice_quote(mltfr_slice text, char out[MLTFR_QUOTE_BYTES])

@@ -1,130 +1,309 @@
-/* JSON as a stream of events, from yajl: the header of a safetensors file and tokenizers.  The
- * depth is bounded here, since nesting is the one thing that costs more memory than its text. */
+/* JSON (RFC 8259) as a stream of events: the header of a safetensors file, indices, tokenizers.
+ * The text is walked through where it stands, so it costs no memory however long a string or deep
+ * a nesting is; what nests deeper than the caller's limit is refused.  Escapes are checked here
+ * and undone where a string is kept. */
 #include "table_impl.h"
 
-#include <stdio.h>
 #include <string.h>
-#include <yajl/yajl_parse.h>
 
 typedef struct {
     const mltfr_image *image;
+    const unsigned char *at, *end;
     int depth, max_depth;
+    uint64_t maps; /* bit d: the container at depth d is a map */
+    bool fresh;    /* nothing has been read in the innermost container */
     mltfr_json_visitor *visit;
     void *context;
-    mltfr_status st;
 } walk;
 
-static int pass(walk *w, mltfr_json_kind kind, const void *text, size_t bytes)
+static mltfr_status bad(const walk *w, const char *what)
 {
-    mltfr_json_event event = {kind, w->depth, {text, bytes}};
-
-    w->st = w->visit(w->context, &event);
-    return w->st == MLTFR_OK;
+    return mltfr_fail(MLTFR_E_DATA, "%s: byte %zu: not valid JSON: %s", w->image->path,
+                      (size_t)(w->at - w->image->data), what);
 }
 
-static int enter(walk *w, mltfr_json_kind kind)
+static void skip_blanks(walk *w)
 {
-    if (w->depth >= w->max_depth) {
-        w->st = mltfr_fail(MLTFR_E_DATA, "%s: JSON is nested deeper than %d", w->image->path,
-                           w->max_depth);
-        return 0;
+    while (w->at < w->end && (*w->at == ' ' || *w->at == '\n' || *w->at == '\r' || *w->at == '\t'))
+        w->at++;
+}
+
+/* Is this the next character, blanks aside?  Then go past it. */
+static bool accept(walk *w, char c)
+{
+    skip_blanks(w);
+    if (w->at == w->end || *w->at != c)
+        return false;
+    w->at++;
+    return true;
+}
+
+static mltfr_status pass(walk *w, mltfr_json_kind kind)
+{
+    return w->visit(w->context, &(mltfr_json_event){.kind = kind, .depth = w->depth});
+}
+
+/* ---- strings */
+
+static int hex(unsigned char c)
+{
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
+}
+
+/* The four digits of \uXXXX at `s`, which begins with \u; -1 if they are none. */
+static int32_t code_unit(const unsigned char *s, size_t left)
+{
+    int32_t code = 0;
+
+    if (left < 6 || s[0] != '\\' || s[1] != 'u')
+        return -1;
+    for (int i = 2; i < 6; i++) {
+        if (hex(s[i]) < 0)
+            return -1;
+        code = code << 4 | hex(s[i]);
     }
-    int go_on = pass(w, kind, NULL, 0);
+    return code;
+}
+
+/* Bytes of the escape that begins here, or 0. */
+static size_t escape_bytes(const unsigned char *s, size_t left)
+{
+    if (left < 2)
+        return 0;
+    if (s[1] == 'u')
+        return code_unit(s, left) < 0 ? 0 : 6;
+    return s[1] != '\0' && strchr("\"\\/bfnrt", s[1]) != NULL ? 2 : 0;
+}
+
+/* From the opening quote to behind the closing one. */
+static mltfr_status read_string(walk *w, mltfr_json_event *e)
+{
+    const unsigned char *begin = ++w->at;
+
+    while (w->at < w->end && *w->at != '"') {
+        size_t left = (size_t)(w->end - w->at), n;
+
+        if (*w->at < 0x20)
+            return bad(w, "a control character in a string");
+        n = *w->at == '\\' ? escape_bytes(w->at, left) : mltfr_utf8_bytes(w->at, left);
+        if (n == 0)
+            return bad(w, *w->at == '\\' ? "an unknown escape" : "not UTF-8");
+        e->escaped = e->escaped || *w->at == '\\';
+        w->at += n;
+    }
+    if (w->at == w->end)
+        return bad(w, "it ends inside a string");
+    e->text = (mltfr_slice){(const char *)begin, (size_t)(w->at - begin)};
+    w->at++;
+    return MLTFR_OK;
+}
+
+static size_t put_utf8(int32_t code, char *out)
+{
+    size_t n = code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
+    static const int lead[] = {0, 0, 0xc0, 0xe0, 0xf0};
+
+    for (size_t i = n - 1; i > 0; i--, code >>= 6)
+        out[i] = (char)(0x80 | (code & 0x3f));
+    out[0] = (char)(lead[n] | code);
+    return n;
+}
+
+/* One escape at `s` into `out`; half a surrogate pair becomes U+FFFD.  Returns the bytes read. */
+static size_t undo_escape(const unsigned char *s, size_t left, char *out, size_t *written)
+{
+    static const char names[] = "bfnrt", values[] = "\b\f\n\r\t";
+    int32_t code, low;
+    size_t used = 6;
+
+    if (s[1] != 'u') {
+        const char *name = strchr(names, s[1]);
+
+        out[(*written)++] = name != NULL ? values[name - names] : (char)s[1];
+        return 2;
+    }
+    code = code_unit(s, left);
+    low = code_unit(s + 6, left - 6);
+    if (code >= 0xd800 && code < 0xdc00 && low >= 0xdc00 && low < 0xe000) {
+        code = 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00);
+        used = 12;
+    } else if (code >= 0xd800 && code < 0xe000) {
+        code = 0xfffd;
+    }
+    *written += put_utf8(code, out + *written);
+    return used;
+}
+
+size_t mltfr_json_unescape(mltfr_slice text, char *out)
+{
+    const unsigned char *s = (const unsigned char *)text.data;
+    size_t written = 0, i = 0;
+
+    while (i < text.bytes) {
+        if (s[i] == '\\')
+            i += undo_escape(s + i, text.bytes - i, out, &written);
+        else
+            out[written++] = (char)s[i++];
+    }
+    return written;
+}
+
+/* ---- values */
+
+static bool digits(walk *w)
+{
+    const unsigned char *begin = w->at;
+
+    while (w->at < w->end && *w->at >= '0' && *w->at <= '9')
+        w->at++;
+    return w->at > begin;
+}
+
+static bool one_of(walk *w, const char *set)
+{
+    if (w->at == w->end || *w->at == '\0' || strchr(set, *w->at) == NULL)
+        return false;
+    w->at++;
+    return true;
+}
+
+static mltfr_status read_number(walk *w)
+{
+    const unsigned char *begin = w->at;
+    bool right;
+
+    one_of(w, "-");
+    right = one_of(w, "0") || digits(w);
+    if (right && one_of(w, "."))
+        right = digits(w);
+    if (right && one_of(w, "eE")) {
+        one_of(w, "+-");
+        right = digits(w);
+    }
+    if (!right)
+        return bad(w, "a value is expected");
+    mltfr_slice text = {(const char *)begin, (size_t)(w->at - begin)};
+    return w->visit(w->context, &(mltfr_json_event){MLTFR_JSON_NUMBER, w->depth, text, false});
+}
+
+static mltfr_status read_text(walk *w, mltfr_json_kind kind)
+{
+    mltfr_json_event e = {.kind = kind, .depth = w->depth};
+    mltfr_status st = read_string(w, &e);
+
+    return st == MLTFR_OK ? w->visit(w->context, &e) : st;
+}
+
+static mltfr_status read_word(walk *w, const char *word, mltfr_json_kind kind)
+{
+    size_t n = strlen(word);
+
+    if ((size_t)(w->end - w->at) < n || memcmp(w->at, word, n) != 0)
+        return bad(w, "a value is expected");
+    w->at += n;
+    return pass(w, kind);
+}
+
+static mltfr_status enter(walk *w, bool map)
+{
+    mltfr_status st = MLTFR_OK;
+    uint64_t bit = UINT64_C(1) << w->depth;
+
+    if (w->depth >= w->max_depth)
+        MLTFR_FAIL(MLTFR_E_DATA, "%s: byte %zu: JSON is nested deeper than %d", w->image->path,
+                   (size_t)(w->at - w->image->data), w->max_depth);
+    MLTFR_TRY(pass(w, map ? MLTFR_JSON_MAP : MLTFR_JSON_ARRAY));
+    w->maps = map ? w->maps | bit : w->maps & ~bit;
+    w->at++;
     w->depth++;
-    return go_on;
+    w->fresh = true;
+done:
+    return st;
 }
 
-static int leave(walk *w, mltfr_json_kind kind)
+static mltfr_status read_value(walk *w)
 {
-    w->depth--;
-    return pass(w, kind, NULL, 0);
+    skip_blanks(w);
+    switch (w->at < w->end ? *w->at : '\0') {
+    case '{':
+        return enter(w, true);
+    case '[':
+        return enter(w, false);
+    case '"':
+        return read_text(w, MLTFR_JSON_STRING);
+    case 't':
+        return read_word(w, "true", MLTFR_JSON_TRUE);
+    case 'f':
+        return read_word(w, "false", MLTFR_JSON_OTHER);
+    case 'n':
+        return read_word(w, "null", MLTFR_JSON_OTHER);
+    default:
+        return read_number(w);
+    }
 }
 
-static int on_null(void *w)
+static mltfr_status read_key(walk *w)
 {
-    return pass(w, MLTFR_JSON_OTHER, NULL, 0);
+    mltfr_status st = MLTFR_OK;
+
+    skip_blanks(w);
+    if (w->at == w->end || *w->at != '"')
+        return bad(w, "a key is expected");
+    MLTFR_TRY(read_text(w, MLTFR_JSON_KEY));
+    if (!accept(w, ':'))
+        return bad(w, "a colon is expected");
+done:
+    return st;
 }
 
-static int on_boolean(void *w, int value)
+/* The next member of the innermost container, or its end. */
+static mltfr_status read_member(walk *w)
 {
-    return pass(w, value ? MLTFR_JSON_TRUE : MLTFR_JSON_OTHER, NULL, 0);
-}
+    mltfr_status st = MLTFR_OK;
+    bool map = w->maps >> (w->depth - 1) & 1;
 
-static int on_number(void *w, const char *text, size_t bytes)
-{
-    return pass(w, MLTFR_JSON_NUMBER, text, bytes);
-}
-
-static int on_string(void *w, const unsigned char *text, size_t bytes)
-{
-    return pass(w, MLTFR_JSON_STRING, text, bytes);
-}
-
-static int on_key(void *w, const unsigned char *text, size_t bytes)
-{
-    return pass(w, MLTFR_JSON_KEY, text, bytes);
-}
-
-static int on_map(void *w)
-{
-    return enter(w, MLTFR_JSON_MAP);
-}
-
-static int on_map_end(void *w)
-{
-    return leave(w, MLTFR_JSON_MAP_END);
-}
-
-static int on_array(void *w)
-{
-    return enter(w, MLTFR_JSON_ARRAY);
-}
-
-static int on_array_end(void *w)
-{
-    return leave(w, MLTFR_JSON_ARRAY_END);
-}
-
-static const yajl_callbacks callbacks = {
-    .yajl_null = on_null,
-    .yajl_boolean = on_boolean,
-    .yajl_number = on_number,
-    .yajl_string = on_string,
-    .yajl_map_key = on_key,
-    .yajl_start_map = on_map,
-    .yajl_end_map = on_map_end,
-    .yajl_start_array = on_array,
-    .yajl_end_array = on_array_end,
-};
-
-/* yajl's reason on one line, at the byte it stopped. */
-static mltfr_status syntax_error(const mltfr_image *image, size_t at, yajl_handle parser)
-{
-    unsigned char *text = yajl_get_error(parser, 0, NULL, 0);
-    size_t length = text == NULL ? 0 : strcspn((const char *)text, "\n");
-    mltfr_status st = mltfr_fail(MLTFR_E_DATA, "%s: byte %zu: not valid JSON: %.*s", image->path,
-                                 at + yajl_get_bytes_consumed(parser), (int)length,
-                                 text == NULL ? "" : (const char *)text);
-
-    yajl_free_error(parser, text);
+    if (accept(w, map ? '}' : ']')) {
+        w->depth--;
+        w->fresh = false;
+        return pass(w, map ? MLTFR_JSON_MAP_END : MLTFR_JSON_ARRAY_END);
+    }
+    if (!w->fresh && !accept(w, ','))
+        return bad(w, map ? "a comma or } is expected" : "a comma or ] is expected");
+    w->fresh = false;
+    if (map)
+        MLTFR_TRY(read_key(w));
+    MLTFR_TRY(read_value(w));
+done:
     return st;
 }
 
 mltfr_status mltfr_json_walk(const mltfr_image *image, size_t at, size_t bytes, int max_depth,
                              mltfr_json_visitor *visit, void *context)
 {
-    walk w = {image, 0, max_depth, visit, context, MLTFR_OK};
-    yajl_handle parser = yajl_alloc(&callbacks, NULL, &w);
+    mltfr_status st = MLTFR_OK;
+    walk w = {.image = image,
+              .at = image->data + at,
+              .end = image->data + at + bytes,
+              .max_depth = max_depth,
+              .visit = visit,
+              .context = context};
 
-    if (parser == NULL)
-        return mltfr_fail(MLTFR_E_NOMEM, "%s: out of memory for JSON", image->path);
-    yajl_status done = yajl_parse(parser, image->data + at, bytes);
-    if (done == yajl_status_ok)
-        done = yajl_complete_parse(parser);
-    if (done == yajl_status_error)
-        w.st = syntax_error(image, at, parser);
-    yajl_free(parser);
-    return w.st;
+    MLTFR_TRY(read_value(&w));
+    while (w.depth > 0)
+        MLTFR_TRY(read_member(&w));
+    skip_blanks(&w);
+    if (w.at < w.end)
+        return bad(&w, "text behind its end");
+done:
+    return st;
+}
+
+bool mltfr_json_is(const mltfr_json_event *event, const char *word)
+{
+    return !event->escaped && mltfr_slice_is(event->text, word);
 }
 
 bool mltfr_json_natural(const mltfr_json_event *event, int64_t *out)
@@ -142,24 +321,4 @@ bool mltfr_json_natural(const mltfr_json_event *event, int64_t *out)
     }
     *out = value;
     return true;
-}
-
-mltfr_status mltfr_json_keep(const mltfr_image *image, size_t most, char **side, size_t *used,
-                             mltfr_slice text, mltfr_slice *out)
-{
-    mltfr_status st = MLTFR_OK;
-    uintptr_t begin = (uintptr_t)image->data, here = (uintptr_t)text.data;
-
-    *out = text;
-    if (here >= begin && here - begin < image->bytes)
-        return st;
-    if (*side == NULL)
-        MLTFR_TRY(MLTFR_NEW(*side, most));
-    if (text.bytes > most - *used)
-        MLTFR_FAIL(MLTFR_E_INTERNAL, "%s: strings are longer than their JSON", image->path);
-    memcpy(*side + *used, text.data, text.bytes);
-    out->data = *side + *used;
-    *used += text.bytes;
-done:
-    return st;
 }

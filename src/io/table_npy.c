@@ -127,8 +127,10 @@ done:
 static mltfr_status read_preamble(const mltfr_image *image, scanner *s)
 {
     mltfr_status st = MLTFR_OK;
-    size_t begin = image->bytes > 6 && image->data[6] == 1 ? 10 : 12, length = 0;
+    size_t length = 0;
 
+    mltfr_image_need(image, 0, image->bytes < 12 ? image->bytes : 12);
+    size_t begin = image->bytes > 6 && image->data[6] == 1 ? 10 : 12;
     if (image->bytes < 6 || memcmp(image->data, "\x93NUMPY", 6) != 0)
         MLTFR_FAIL(MLTFR_E_DATA, "%s: byte 0: not a .npy file", image->path);
     if (image->bytes < begin)
@@ -141,25 +143,26 @@ static mltfr_status read_preamble(const mltfr_image *image, scanner *s)
     if (length > image->bytes - begin)
         MLTFR_FAIL(MLTFR_E_DATA, "%s: byte 8: a header of %zu bytes in a file of %zu", image->path,
                    length, image->bytes);
+    mltfr_image_need(image, begin, length);
     s->at = (const char *)image->data + begin;
     s->end = s->at + length;
 done:
     return st;
 }
 
-mltfr_status mltfr_table_parse_npy(mltfr_table *t)
+mltfr_status mltfr_table_parse_npy(mltfr_table_file *f)
 {
     mltfr_status st = MLTFR_OK;
-    const mltfr_image *image = &t->image;
-    mltfr_table_tensors *tensors = &t->tensors;
+    const mltfr_image *image = &f->image;
     scanner s = {.image = image};
 
     MLTFR_TRY(read_preamble(image, &s));
-    MLTFR_TRY(mltfr_table_grow(&tensors->list, 0, &tensors->room, sizeof *tensors->list));
-    mltfr_table_tensor *tensor = &tensors->list[0];
+    MLTFR_TRY(MLTFR_NEW(f->tensors, 1));
+    mltfr_table_tensor *tensor = &f->tensors[0];
     tensor->name = (mltfr_slice){"array", 5};
     MLTFR_TRY(read_dictionary(&s, tensor));
-    tensors->count = 1;
+    f->version = image->data[6];
+    f->tensor_count = 1;
     tensor->offset = (size_t)(s.end - (const char *)image->data);
     const char *wrong = mltfr_table_tensor_measure(tensor);
     if (wrong != NULL)

@@ -175,30 +175,37 @@ MLTFR_KERNEL static void decode_q5_k(const uint8_t *in, int64_t blocks, float *o
             decode_group(in, j, in + 16, in + 48 + j / 2 * 32, out + 32 * j);
 }
 
-/* Group j of 8 in Q6_K: four bits in `low`, two in `high`, a signed scale for each 16 values. */
-MLTFR_INLINE void decode_six(const uint8_t *in, int j, float *out)
+/* Half a block of Q6_K, 128 values: value l + 32 k has four bits in `low` (byte l + 32 (k % 2),
+ * half k / 2) and two in `high` (byte l, pair k); a signed scale for each 16.  First all integers,
+ * then all products: two loops that vectorise. */
+MLTFR_INLINE void decode_six(const uint8_t *low, const uint8_t *high, const int8_t *scale, float d,
+                             float *out)
 {
-    const uint8_t *low = in + j / 4 * 64 + j % 2 * 32, *high = in + 128 + j / 4 * 32;
-    const int8_t *scale = (const int8_t *)(in + 192) + 2 * j;
-    int low_shift = j % 4 / 2 * 4, high_shift = j % 4 * 2;
-    float d = half(load16(in + 208));
+    int8_t q[128];
 
-    for (int h = 0; h < 2; h++, low += 16, high += 16, out += 16) {
-        float dh = d * (float)scale[h];
+    for (int l = 0; l < 32; l++) {
+        q[l] = (int8_t)(((low[l] & 15) | (high[l] << 4 & 48)) - 32);
+        q[l + 32] = (int8_t)(((low[l + 32] & 15) | (high[l] << 2 & 48)) - 32);
+        q[l + 64] = (int8_t)((low[l] >> 4 | (high[l] & 48)) - 32);
+        q[l + 96] = (int8_t)((low[l + 32] >> 4 | (high[l] >> 2 & 48)) - 32);
+    }
+    for (int g = 0; g < 8; g++) {
+        float dg = d * (float)scale[g];
 
-        for (int l = 0; l < 16; l++) {
-            int q = (low[l] >> low_shift & 15) | (high[l] >> high_shift & 3) << 4;
-
-            out[l] = dh * (float)(q - 32);
-        }
+        for (int l = 0; l < 16; l++)
+            out[16 * g + l] = dg * (float)q[16 * g + l];
     }
 }
 
 MLTFR_KERNEL static void decode_q6_k(const uint8_t *in, int64_t blocks, float *out)
 {
-    for (int64_t b = 0; b < blocks; b++, in += 210, out += 256)
-        for (int j = 0; j < 8; j++)
-            decode_six(in, j, out + 32 * j);
+    for (int64_t b = 0; b < blocks; b++, in += 210, out += 256) {
+        const int8_t *scale = (const int8_t *)(in + 192);
+        float d = half(load16(in + 208));
+
+        decode_six(in, in + 128, scale, d, out);
+        decode_six(in + 64, in + 160, scale + 8, d, out + 128);
+    }
 }
 
 /* Every type of the two formats is known by its size, so that the layout of a whole file can be

@@ -12,8 +12,9 @@ enum { HEADER_MOST = 100000000, DEPTH = 3 };
 enum { HAVE_DTYPE = 1, HAVE_SHAPE = 2, HAVE_OFFSETS = 4, HAVE_ALL = 7 };
 
 typedef struct {
-    mltfr_table *t;
-    size_t header, used;
+    mltfr_table_file *f;
+    size_t header, used;       /* bytes of the header; of f->side */
+    int64_t most;              /* tensors there is room for */
     mltfr_table_tensor tensor; /* being read */
     int have, field;           /* HAVE_ bits: fields read; the one being read */
     bool metadata, had_metadata;
@@ -25,34 +26,48 @@ static mltfr_status bad(const reader *r, const char *what)
 {
     char quoted[MLTFR_QUOTE_BYTES];
 
-    return mltfr_fail(MLTFR_E_DATA, "%s: header: tensor '%s': %s", r->t->image.path,
+    return mltfr_fail(MLTFR_E_DATA, "%s: header: tensor '%s': %s", r->f->image.path,
                       mltfr_slice_quote(r->tensor.name, quoted), what);
+}
+
+/* The name where it stands in the file, or without its escapes beside it. */
+static mltfr_status keep_name(reader *r, const mltfr_json_event *e)
+{
+    mltfr_status st = MLTFR_OK;
+    mltfr_table_file *f = r->f;
+
+    r->tensor.name = e->text;
+    if (!e->escaped)
+        goto done;
+    if (f->side == NULL)
+        MLTFR_TRY(MLTFR_NEW(f->side, r->header));
+    char *to = f->side + r->used;
+    r->tensor.name = (mltfr_slice){to, mltfr_json_unescape(e->text, to)};
+    r->used += r->tensor.name.bytes;
+done:
+    return st;
 }
 
 static mltfr_status begin_tensor(reader *r, const mltfr_json_event *e)
 {
-    mltfr_slice name;
-    mltfr_status st =
-        mltfr_json_keep(&r->t->image, r->header, &r->t->side, &r->used, e->text, &name);
+    mltfr_status st = MLTFR_OK;
 
-    if (st != MLTFR_OK)
-        return st;
     memset(&r->tensor, 0, sizeof r->tensor);
-    r->tensor.name = name;
+    MLTFR_TRY(keep_name(r, e));
     r->have = r->field = r->offset_count = 0;
-    r->metadata = mltfr_slice_is(name, "__metadata__");
+    r->metadata = mltfr_slice_is(r->tensor.name, "__metadata__");
     if (r->metadata && r->had_metadata)
         return bad(r, "it is given twice");
     r->had_metadata = r->had_metadata || r->metadata;
-    return MLTFR_OK;
+done:
+    return st;
 }
 
 static mltfr_status end_tensor(reader *r)
 {
-    mltfr_status st = MLTFR_OK;
     mltfr_table_tensor *tensor = &r->tensor;
-    mltfr_table_tensors *all = &r->t->tensors;
-    size_t base = 8 + r->header, left = r->t->image.bytes - base;
+    mltfr_table_file *f = r->f;
+    size_t base = 8 + r->header, left = f->image.bytes - base;
 
     if (r->have != HAVE_ALL || r->offset_count != 2)
         return bad(r, "dtype, shape or the two data_offsets are missing");
@@ -63,13 +78,11 @@ static mltfr_status end_tensor(reader *r)
         return bad(r, wrong);
     if (tensor->bytes != (size_t)(r->offsets[1] - r->offsets[0]))
         return bad(r, "data_offsets do not fit dtype and shape");
-    if (all->count == MLTFR_TABLE_TENSORS)
+    if (f->tensor_count == r->most)
         return bad(r, "too many tensors in the file");
     tensor->offset = base + (size_t)r->offsets[0];
-    MLTFR_TRY(mltfr_table_grow(&all->list, all->count, &all->room, sizeof *all->list));
-    all->list[all->count++] = *tensor;
-done:
-    return st;
+    f->tensors[f->tensor_count++] = *tensor;
+    return MLTFR_OK;
 }
 
 static mltfr_status begin_field(reader *r, const mltfr_json_event *e)
@@ -77,7 +90,7 @@ static mltfr_status begin_field(reader *r, const mltfr_json_event *e)
     static const char *const fields[] = {"dtype", "shape", "data_offsets"};
 
     for (int i = 0; i < 3; i++) {
-        if (!mltfr_slice_is(e->text, fields[i]))
+        if (!mltfr_json_is(e, fields[i]))
             continue;
         r->field = 1 << i;
         if (r->have & r->field)
@@ -155,6 +168,7 @@ static mltfr_status read_header(const mltfr_image *image, size_t *header)
     if (image->bytes < 8)
         MLTFR_FAIL(MLTFR_E_DATA, "%s: the file ends inside the header's length (%zu bytes)",
                    image->path, image->bytes);
+    mltfr_image_need(image, 0, image->bytes < 9 ? image->bytes : 9);
     memcpy(&length, image->data, sizeof length);
     if (length == 0 || length > HEADER_MOST || length > image->bytes - 8)
         MLTFR_FAIL(MLTFR_E_DATA,
@@ -164,18 +178,31 @@ static mltfr_status read_header(const mltfr_image *image, size_t *header)
     if (image->data[8] != '{')
         MLTFR_FAIL(MLTFR_E_DATA, "%s: byte 8: the header does not begin with {", image->path);
     *header = (size_t)length;
+    mltfr_image_need(image, 8, *header);
 done:
     return st;
 }
 
-mltfr_status mltfr_table_parse_safetensors(mltfr_table *t)
+/* No more tensors than braces that open. */
+static int64_t count_braces(const uint8_t *text, size_t bytes)
+{
+    int64_t count = 0;
+
+    for (size_t i = 0; i < bytes; i++)
+        count += text[i] == '{';
+    return count < MLTFR_TABLE_TENSORS ? count : MLTFR_TABLE_TENSORS;
+}
+
+mltfr_status mltfr_table_parse_safetensors(mltfr_table_file *f)
 {
     mltfr_status st = MLTFR_OK;
-    reader r = {.t = t};
+    reader r = {.f = f};
 
-    MLTFR_TRY(read_header(&t->image, &r.header));
-    MLTFR_TRY(mltfr_json_walk(&t->image, 8, r.header, DEPTH, visit, &r));
-    MLTFR_TRY(mltfr_table_tensors_check(&t->image, &t->tensors, 8 + r.header, true));
+    MLTFR_TRY(read_header(&f->image, &r.header));
+    r.most = count_braces(f->image.data + 8, r.header);
+    MLTFR_TRY(MLTFR_NEW(f->tensors, r.most));
+    MLTFR_TRY(mltfr_json_walk(&f->image, 8, r.header, DEPTH, visit, &r));
+    MLTFR_TRY(mltfr_table_tensors_check(f, 8 + r.header, true));
 done:
     return st;
 }

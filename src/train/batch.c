@@ -19,14 +19,20 @@ mltfr_status mltfr_batch_create(int64_t users, const int32_t lengths[], mltfr_ba
 {
     mltfr_status st = MLTFR_OK;
     mltfr_batch *b = NULL;
+    int64_t rows = 0;
 
     *out = NULL;
+    for (int64_t u = 0; u < users; u++)
+        rows += lengths[u];
+    if (rows > INT32_MAX)
+        MLTFR_FAIL(MLTFR_E_USAGE, "train.batch: %lld positions in a batch; %d are allowed",
+                   (long long)rows, INT32_MAX);
     MLTFR_TRY(MLTFR_NEW(b, 1));
     b->users = users;
     MLTFR_TRY(MLTFR_NEW(b->off, users + 1));
     for (int64_t u = 0; u < users; u++)
         b->off[u + 1] = b->off[u] + lengths[u];
-    b->rows = b->off[users];
+    b->rows = rows;
     b->blocks = BLOCKS_A_CUT * ((b->rows + ROWS_A_CUT - 1) / ROWS_A_CUT);
     MLTFR_TRY(MLTFR_NEW(b->block_user, b->blocks + 1));
     MLTFR_TRY(MLTFR_NEW(b->items, b->rows));

@@ -55,16 +55,18 @@ done:
     return st;
 }
 
-static mltfr_status calibrate_space(calibration *x, const float *q)
+/* before: as in experts.c, of the spaces before this one. */
+static mltfr_status calibrate_space(calibration *x, const float *q, mltfr_status before)
 {
-    mltfr_status st = MLTFR_OK;
+    mltfr_status st = before;
     mltfr_engine *e = x->e;
     mltfr_token_space *s = x->s;
     const int sharers = s->last_rank - s->first_rank + 1;
 
     x->first = mltfr_space_first(e, s->k, x->blocks, e->rank);
     x->last = mltfr_space_first(e, s->k, x->blocks, e->rank + 1);
-    st = MLTFR_NEW(x->scores, (x->at[x->last] - x->at[x->first]) * e->m);
+    if (st == MLTFR_OK)
+        st = MLTFR_NEW(x->scores, (x->at[x->last] - x->at[x->first]) * e->m);
     if (st == MLTFR_OK)
         st = MLTFR_NEW(x->sums, x->blocks);
     if (st == MLTFR_OK)
@@ -92,14 +94,15 @@ mltfr_status mltfr_calibrate(mltfr_engine *e, int64_t n, const int64_t *blocks_a
 
     for (int64_t k = 0; k < e->K + e->spec.consensus; k++) {
         calibration x = {.e = e, .s = &e->space[k], .n = n, .blocks = blocks, .at = blocks_at};
-        float log_tau = 0.f;
-        if (x.s->group != NULL && st == MLTFR_OK)
-            st = calibrate_space(&x, q);
         if (x.s->group != NULL)
-            log_tau = *x.s->log_tau;
-        mltfr_comm_bcast(e->comm, &log_tau, sizeof log_tau, x.s->first_rank);
-        if (tau != NULL)
-            tau[k] = exp((double)log_tau);
+            st = calibrate_space(&x, q, st);
     }
-    return mltfr_comm_agree(e->comm, st);
+    MLTFR_AGREE(e->comm, st);
+    for (int64_t k = 0; tau != NULL && k < e->K + e->spec.consensus; k++) {
+        float log_tau = e->space[k].group != NULL ? *e->space[k].log_tau : 0.f;
+        mltfr_comm_bcast(e->comm, &log_tau, sizeof log_tau, e->space[k].first_rank);
+        tau[k] = exp((double)log_tau);
+    }
+done:
+    return st;
 }

@@ -1,27 +1,34 @@
+/* A checkpoint exists whole or not at all.  Rank 0 alone makes PATH.part with all its arrays and
+ * numbers and takes the disk space for it: a full disk is an error here, inside a collective write
+ * it would be a hang.  Then all ranks fill the arrays in; synced, it gets its name. */
 #include "checkpoint.h"
 
 #include <mltfr/file.h>
-#include <mltfr/log.h>
 
 #include <errno.h>
-#include <glob.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-enum { FORMAT_VERSION = 1 };
+enum { FORMAT_VERSION = 1, PATH_BYTES = 4096 };
 
-/* ---- one walk for writing and reading ------------------------------------------------------ */
+/* ---- one walk for all that is done with a file --------------------------------------------- */
+
+typedef enum { RESERVE, FILL, READ } walk_mode;
 
 typedef struct {
     mltfr_engine *e;
     mltfr_file *file;
-    bool writing;
+    walk_mode mode;
+    int64_t arrays; /* met so far */
 } walk;
 
-/* An array of `rows` rows of which this rank moves [first, first + own). */
+/* An array of which this rank moves the rows [first, first + own). */
 static mltfr_status array(walk *w, mltfr_dtype type, int ndim, const int64_t dims[], int64_t first,
                           int64_t own, void *data, const char *format, ...)
     __attribute__((format(printf, 8, 9)));
@@ -29,8 +36,7 @@ static mltfr_status array(walk *w, mltfr_dtype type, int ndim, const int64_t dim
 static mltfr_status array(walk *w, mltfr_dtype type, int ndim, const int64_t dims[], int64_t first,
                           int64_t own, void *data, const char *format, ...)
 {
-    mltfr_shape want = {.type = type, .ndim = ndim}, have;
-    mltfr_status st = MLTFR_OK;
+    mltfr_shape shape = {.type = type, .ndim = ndim};
     char name[128];
     va_list ap;
 
@@ -38,27 +44,23 @@ static mltfr_status array(walk *w, mltfr_dtype type, int ndim, const int64_t dim
     vsnprintf(name, sizeof name, format, ap);
     va_end(ap);
     for (int i = 0; i < ndim; i++)
-        want.dims[i] = dims[i];
-    if (w->writing)
-        return mltfr_file_write(w->file, name, &want, first, own, data);
-    st = mltfr_file_shape(w->file, name, &have);
-    if (st == MLTFR_OK &&
-        (have.ndim != ndim || memcmp(have.dims, want.dims, sizeof(int64_t) * (size_t)ndim) != 0))
-        st = mltfr_fail(MLTFR_E_DATA,
-                        "%s: array '%s' has another shape than this configuration "
-                        "makes",
-                        mltfr_file_path(w->file), name);
-    MLTFR_AGREE(w->e->comm, st);
-    st = mltfr_file_read(w->file, name, type, first, own, data);
-done:
-    return st;
+        shape.dims[i] = dims[i];
+    w->arrays++;
+    switch (w->mode) {
+    case RESERVE:
+        return mltfr_file_reserve(w->file, name, &shape);
+    case FILL:
+        return mltfr_file_fill(w->file, name, &shape, first, own, data);
+    default:
+        return mltfr_file_read_as(w->file, name, &shape, first, own, data);
+    }
 }
 
 /* Rows of a tensor that this rank writes (one rank each) or reads (all that hold it). */
 static void rows_of(const walk *w, const mltfr_tensor *t, int64_t *first, int64_t *own)
 {
     const mltfr_engine *e = w->e;
-    bool acts = e->rank == 0 || !w->writing;
+    bool acts = e->rank == 0 || w->mode == READ;
 
     *first = 0;
     *own = t->dims[0];
@@ -68,8 +70,8 @@ static void rows_of(const walk *w, const mltfr_tensor *t, int64_t *first, int64_
         return;
     }
     if (t->place == MLTFR_PLACE_EXPERT)
-        acts = w->writing ? e->rank == e->space[t->expert].first_rank
-                          : e->space[t->expert].group != NULL;
+        acts = w->mode == READ ? e->space[t->expert].group != NULL
+                               : e->rank == e->space[t->expert].first_rank;
     if (!acts)
         *own = 0;
 }
@@ -95,7 +97,7 @@ static mltfr_status walk_space(walk *w, int64_t k)
     mltfr_status st = MLTFR_OK;
     mltfr_token_space *s = &w->e->space[k];
     const long long n = k;
-    const int64_t own = w->writing ? w->e->rank == s->first_rank : s->group != NULL;
+    const int64_t own = w->mode == READ ? s->group != NULL : w->e->rank == s->first_rank;
 
     MLTFR_TRY(array(w, MLTFR_F32, 1, &s->rows, s->row_first, s->row_count, s->cbar,
                     "state/space/%lld/cbar", n));
@@ -123,7 +125,7 @@ static mltfr_status walk_state(walk *w)
 {
     mltfr_status st = MLTFR_OK;
     mltfr_engine *e = w->e;
-    const int64_t own = !w->writing || e->rank == 0, dims[] = {e->spec.items, e->r_c};
+    const int64_t own = w->mode == READ || e->rank == 0, dims[] = {e->spec.items, e->r_c};
 
     MLTFR_TRY(array(w, MLTFR_F32, 1, &e->K, 0, own * e->K, e->at.router_bias, "state/router_bias"));
     MLTFR_TRY(walk_fisher(w, own));
@@ -151,14 +153,14 @@ done:
 
 static mltfr_status integer(walk *w, const char *name, int64_t *value)
 {
-    return w->writing ? mltfr_file_set_i64(w->file, "params", name, *value)
-                      : mltfr_file_get_i64(w->file, "params", name, value);
+    return w->mode == READ ? mltfr_file_get_i64(w->file, "/", name, value)
+                           : mltfr_file_set_i64(w->file, "/", name, *value);
 }
 
 static mltfr_status real(walk *w, const char *name, double *value)
 {
-    return w->writing ? mltfr_file_set_f64(w->file, "params", name, *value)
-                      : mltfr_file_get_f64(w->file, "params", name, value);
+    return w->mode == READ ? mltfr_file_get_f64(w->file, "/", name, value)
+                           : mltfr_file_set_f64(w->file, "/", name, *value);
 }
 
 static mltfr_status walk_numbers(walk *w, mltfr_loop_state *loop)
@@ -175,7 +177,6 @@ static mltfr_status walk_numbers(walk *w, mltfr_loop_state *loop)
     MLTFR_TRY(integer(w, "best_epoch", &loop->best_epoch));
     MLTFR_TRY(integer(w, "bad_evaluations", &loop->bad_evaluations));
     MLTFR_TRY(integer(w, "epoch_rows", &loop->epoch_rows));
-    MLTFR_TRY(integer(w, "finished", &loop->finished));
     MLTFR_TRY(real(w, "best_ndcg@10", &loop->best_ndcg));
     MLTFR_TRY(real(w, "epoch_loss", &loop->epoch_loss));
     MLTFR_TRY(real(w, "residual", &w->e->residual));
@@ -186,53 +187,111 @@ done:
 
 /* ---- write --------------------------------------------------------------------------------- */
 
-static mltfr_status write_header(mltfr_file *f, const char *config, uint64_t digest)
+static mltfr_status write_header(walk *w, const char *config, uint64_t digest)
 {
     mltfr_status st = MLTFR_OK;
+    mltfr_file *f = w->file;
 
     MLTFR_TRY(mltfr_file_set_text(f, "/", "format", "mltfr-checkpoint"));
     MLTFR_TRY(mltfr_file_set_i64(f, "/", "version", FORMAT_VERSION));
     MLTFR_TRY(mltfr_file_set_text(f, "/", "program", MLTFR_VERSION));
     MLTFR_TRY(mltfr_file_set_text(f, "/", "config", config));
     MLTFR_TRY(mltfr_file_set_i64(f, "/", "input_digest", (int64_t)digest));
+    MLTFR_TRY(mltfr_file_set_i64(f, "/", "arrays", w->arrays));
 done:
     return st;
 }
 
-static mltfr_status publish(mltfr_comm *comm, const char *part, const char *path)
+/* Make sure that the disk has room for every byte of the file. */
+static mltfr_status take_space(const char *path)
 {
-    if (mltfr_comm_rank(comm) == 0 && rename(part, path) != 0)
-        return mltfr_fail(MLTFR_E_IO, "%s: cannot be renamed to %s: %s", part, path,
-                          strerror(errno));
-    return MLTFR_OK;
+    struct stat file;
+    const int fd = open(path, O_RDWR);
+    int code = fd < 0 || fstat(fd, &file) != 0 ? errno : 0;
+
+    if (code == 0)
+        code = posix_fallocate(fd, 0, file.st_size);
+    if (fd >= 0)
+        close(fd);
+    return code == 0 ? MLTFR_OK : mltfr_fail(MLTFR_E_IO, "%s: %s", path, strerror(code));
+}
+
+/* Everything but the content of the arrays, by the one rank of `self`. */
+static mltfr_status write_skeleton(mltfr_comm *self, mltfr_engine *e, const mltfr_loop_state *loop,
+                                   const char *config, uint64_t digest, const char *part)
+{
+    mltfr_status st = MLTFR_OK;
+    walk w = {.e = e, .mode = RESERVE};
+    mltfr_loop_state copy = *loop;
+
+    MLTFR_TRY(mltfr_file_create(self, part, &w.file));
+    MLTFR_TRY(walk_arrays(&w));
+    MLTFR_TRY(walk_numbers(&w, &copy));
+    MLTFR_TRY(write_header(&w, config, digest));
+    MLTFR_TRY(mltfr_file_close(&w.file));
+    MLTFR_TRY(take_space(part));
+done:
+    mltfr_file_destroy(&w.file);
+    return st;
+}
+
+static int sync_path(const char *path)
+{
+    const int fd = open(path, O_RDONLY);
+    int code = fd < 0 || fsync(fd) != 0 ? errno : 0;
+
+    if (fd >= 0)
+        close(fd);
+    return code == EINVAL ? 0 : code; /* a file system that does not sync directories */
+}
+
+/* The name appears once the content is on the disk, and is there itself before we go on. */
+static mltfr_status publish(const char *part, const char *path)
+{
+    char directory[PATH_BYTES];
+    int code = sync_path(part);
+
+    if (code == 0 && rename(part, path) != 0)
+        code = errno;
+    snprintf(directory, sizeof directory, "%s", path);
+    char *slash = strrchr(directory, '/');
+
+    snprintf(slash != NULL ? slash : directory, 2, slash == NULL ? "." : "");
+    if (code == 0)
+        code = sync_path(directory);
+    return code == 0 ? MLTFR_OK : mltfr_fail(MLTFR_E_IO, "%s: %s", path, strerror(code));
 }
 
 mltfr_status mltfr_checkpoint_write(mltfr_engine *e, const mltfr_loop_state *loop,
                                     const char *config, uint64_t digest, const char *path)
 {
     mltfr_status st = MLTFR_OK;
-    walk w = {.e = e, .writing = true};
-    mltfr_loop_state copy = *loop;
-    char part[4096];
+    walk w = {.e = e, .mode = FILL};
+    mltfr_comm *self = NULL;
+    char part[PATH_BYTES];
 
     snprintf(part, sizeof part, "%s.part", path);
-    MLTFR_TRY(mltfr_file_create(e->comm, part, &w.file));
-    MLTFR_TRY(write_header(w.file, config, digest));
+    MLTFR_TRY(mltfr_comm_group(e->comm, 0, 0, &self));
+    MLTFR_AGREE(e->comm,
+                self == NULL ? MLTFR_OK : write_skeleton(self, e, loop, config, digest, part));
+    MLTFR_TRY(mltfr_file_append(e->comm, part, &w.file));
     MLTFR_TRY(walk_arrays(&w));
-    MLTFR_TRY(walk_numbers(&w, &copy));
     MLTFR_TRY(mltfr_file_close(&w.file));
-    MLTFR_AGREE(e->comm, publish(e->comm, part, path));
+    MLTFR_AGREE(e->comm, e->rank == 0 ? publish(part, path) : MLTFR_OK);
 done:
     mltfr_file_destroy(&w.file);
+    if (st != MLTFR_OK && e->rank == 0)
+        unlink(part);
+    mltfr_comm_destroy(&self);
     return st;
 }
 
 /* ---- read ---------------------------------------------------------------------------------- */
 
-static mltfr_status check_header(mltfr_file *f, uint64_t digest)
+static mltfr_status check_header(mltfr_file *f)
 {
     mltfr_status st = MLTFR_OK;
-    int64_t version, written_with;
+    int64_t version;
     char *format = NULL;
 
     MLTFR_TRY(mltfr_file_get_text(f, "/", "format", &format));
@@ -242,13 +301,56 @@ static mltfr_status check_header(mltfr_file *f, uint64_t digest)
     if (version != FORMAT_VERSION)
         MLTFR_FAIL(MLTFR_E_DATA, "%s: checkpoint format %lld, this program reads %d",
                    mltfr_file_path(f), (long long)version, FORMAT_VERSION);
-    MLTFR_TRY(mltfr_file_get_i64(f, "/", "input_digest", &written_with));
-    if ((uint64_t)written_with != digest)
-        MLTFR_FAIL(MLTFR_E_DATA,
-                   "%s: written with other interactions or token spaces than are given now",
-                   mltfr_file_path(f));
 done:
     MLTFR_FREE(format);
+    return st;
+}
+
+static mltfr_status check_arrays(mltfr_file *f)
+{
+    mltfr_status st = MLTFR_OK;
+    int64_t arrays, written;
+
+    MLTFR_TRY(mltfr_file_get_i64(f, "/", "arrays", &written));
+    MLTFR_TRY(mltfr_file_verify(f, &arrays));
+    if (arrays != written)
+        MLTFR_FAIL(MLTFR_E_DATA, "%s: damaged: %lld arrays of %lld are there", mltfr_file_path(f),
+                   (long long)arrays, (long long)written);
+done:
+    return st;
+}
+
+static mltfr_status open_whole(mltfr_comm *comm, const char *path, mltfr_file **out)
+{
+    mltfr_status st = MLTFR_OK;
+
+    MLTFR_TRY(mltfr_file_open(comm, path, out));
+    MLTFR_AGREE(comm, check_header(*out));
+    MLTFR_TRY(check_arrays(*out));
+done:
+    if (st != MLTFR_OK)
+        mltfr_file_destroy(out);
+    return st;
+}
+
+mltfr_status mltfr_checkpoint_check(mltfr_comm *comm, const char *path)
+{
+    mltfr_file *file = NULL;
+    const mltfr_status st = open_whole(comm, path, &file);
+
+    mltfr_file_destroy(&file);
+    return st;
+}
+
+static mltfr_status check_inputs(mltfr_file *f, uint64_t digest)
+{
+    int64_t written_with;
+    mltfr_status st = mltfr_file_get_i64(f, "/", "input_digest", &written_with);
+
+    if (st == MLTFR_OK && (uint64_t)written_with != digest)
+        st = mltfr_fail(MLTFR_E_DATA,
+                        "%s: written with other interactions or token spaces than are given now",
+                        mltfr_file_path(f));
     return st;
 }
 
@@ -258,9 +360,8 @@ static mltfr_status restore_pools(mltfr_engine *e)
     mltfr_status st = MLTFR_OK;
 
     if (mltfr_experts_on(e)) {
-        for (int64_t k = 0; k < e->K + e->spec.consensus && st == MLTFR_OK; k++)
-            st = mltfr_pool_rows(e, k);
-        MLTFR_AGREE(e->comm, st);
+        for (int64_t k = 0; k < e->K + e->spec.consensus; k++)
+            MLTFR_AGREE(e->comm, mltfr_pool_rows(e, k));
         mltfr_experts_project(e);
     }
     MLTFR_TRY(mltfr_inject_apply(e)); /* E' is kept apart from E in the warm-up too */
@@ -272,56 +373,14 @@ mltfr_status mltfr_checkpoint_read(mltfr_engine *e, mltfr_loop_state *loop, uint
                                    const char *path)
 {
     mltfr_status st = MLTFR_OK;
-    walk w = {.e = e};
+    walk w = {.e = e, .mode = READ};
 
-    MLTFR_TRY(mltfr_file_open(e->comm, path, &w.file));
-    MLTFR_AGREE(e->comm, check_header(w.file, digest));
+    MLTFR_TRY(open_whole(e->comm, path, &w.file));
+    MLTFR_AGREE(e->comm, check_inputs(w.file, digest));
     MLTFR_AGREE(e->comm, walk_numbers(&w, loop));
     MLTFR_TRY(walk_arrays(&w));
     MLTFR_TRY(restore_pools(e));
 done:
     mltfr_file_destroy(&w.file);
     return st;
-}
-
-/* ---- the directory ------------------------------------------------------------------------- */
-
-static int64_t list(const char *directory, glob_t *found)
-{
-    char pattern[4096];
-
-    snprintf(pattern, sizeof pattern, "%s/step-[0-9]*.h5", directory);
-    return glob(pattern, 0, NULL, found) == 0 ? (int64_t)found->gl_pathc : 0;
-}
-
-mltfr_status mltfr_checkpoint_newest(mltfr_comm *comm, const char *directory, char *path,
-                                     size_t bytes)
-{
-    glob_t found = {0};
-
-    memset(path, 0, bytes);
-    if (mltfr_comm_rank(comm) == 0) {
-        const int64_t n = list(directory, &found);
-        if (n > 0)
-            snprintf(path, bytes, "%s", found.gl_pathv[n - 1]);
-        globfree(&found);
-    }
-    mltfr_comm_bcast(comm, path, (int64_t)bytes, 0);
-    return MLTFR_OK;
-}
-
-void mltfr_checkpoint_prune(mltfr_comm *comm, const char *directory, int64_t keep,
-                            int64_t best_step)
-{
-    glob_t found = {0};
-    char best[4096];
-
-    if (mltfr_comm_rank(comm) != 0)
-        return;
-    snprintf(best, sizeof best, "%s/step-%08" PRId64 ".h5", directory, best_step);
-    const int64_t n = list(directory, &found);
-    for (int64_t i = 0; i < n - keep; i++)
-        if (strcmp(found.gl_pathv[i], best) != 0 && unlink(found.gl_pathv[i]) != 0)
-            mltfr_warn("%s: cannot be removed: %s", found.gl_pathv[i], strerror(errno));
-    globfree(&found);
 }

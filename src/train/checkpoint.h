@@ -2,7 +2,8 @@
  *
  *      /params/<name>, /adam/{m,v}/<name>      global arrays, layouts of the golden files
  *      /state/router_bias, /state/X_I, /state/space/<k>/{cbar,pool}, /state/fisher/...
- *      attributes of /state: step, epoch, ...; of /: format, version, configuration */
+ *      attributes of /: format, version, configuration, step, epoch, ...; of each array: checksum
+ */
 #ifndef MLTFR_CHECKPOINT_H
 #define MLTFR_CHECKPOINT_H
 
@@ -14,10 +15,9 @@ typedef struct {
     double best_ndcg;  /* -1 before the first validation */
     double epoch_loss; /* sum over the rows of the epoch so far */
     int64_t epoch_rows;
-    int64_t finished; /* the run has ended */
 } mltfr_loop_state;
 
-/* Write to path by way of path.part.  @collective */
+/* Write to path by way of path.part; on failure what was at path is still there.  @collective */
 mltfr_status mltfr_checkpoint_write(mltfr_engine *e, const mltfr_loop_state *loop,
                                     const char *config, uint64_t digest, const char *path);
 
@@ -26,12 +26,24 @@ mltfr_status mltfr_checkpoint_write(mltfr_engine *e, const mltfr_loop_state *loo
 mltfr_status mltfr_checkpoint_read(mltfr_engine *e, mltfr_loop_state *loop, uint64_t digest,
                                    const char *path);
 
-/* The newest step-*.h5 in a directory, or an empty name.  @collective, rank 0 looks */
-mltfr_status mltfr_checkpoint_newest(mltfr_comm *comm, const char *directory, char *path,
+/* Is the file a whole and undamaged checkpoint?  @collective */
+mltfr_status mltfr_checkpoint_check(mltfr_comm *comm, const char *path);
+
+/* ---- checkpoint_dir.c: RUN/checkpoints ----------------------------------------------------- */
+
+/* Path of the checkpoint of a step.  @local */
+void mltfr_checkpoint_path(const char *run_dir, int64_t step, char *path, size_t bytes);
+
+/* Path of the newest whole checkpoint, or an empty text; damaged ones are skipped with a warning.
+ *  @collective */
+mltfr_status mltfr_checkpoint_newest(mltfr_comm *comm, const char *run_dir, char *path,
                                      size_t bytes);
 
 /* Remove all but the `keep` newest and the best.  Rank 0 acts.  @local */
-void mltfr_checkpoint_prune(mltfr_comm *comm, const char *directory, int64_t keep,
-                            int64_t best_step);
+void mltfr_checkpoint_prune(mltfr_comm *comm, const char *run_dir, int64_t keep, int64_t best_step);
+
+/* Rename those of steps after `step`, so that they are not taken for this run's.  Rank 0 acts.
+ *  @local */
+void mltfr_checkpoint_set_aside(mltfr_comm *comm, const char *run_dir, int64_t step);
 
 #endif

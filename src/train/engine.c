@@ -27,13 +27,10 @@ int64_t mltfr_space_first(const mltfr_engine *e, int64_t k, int64_t n, int p)
     return from >= P ? n : (n * from + P - 1) / P;
 }
 
-int mltfr_space_rank(const mltfr_engine *e, int64_t k, int64_t blocks, int64_t b)
+void mltfr_space_shares(const mltfr_engine *e, int64_t k, int64_t n, int64_t first[])
 {
-    int p = sharers_first(e, k);
-
-    while (mltfr_space_first(e, k, blocks, p + 1) <= b)
-        p++;
-    return p;
+    for (int p = sharers_first(e, k); p <= sharers_last(e, k) + 1; p++)
+        *first++ = mltfr_space_first(e, k, n, p);
 }
 
 /* ---- create -------------------------------------------------------------------------------- */
@@ -260,7 +257,7 @@ void mltfr_engine_destroy(mltfr_engine **engine)
         mltfr_room_release(&e->run.rooms[i]);
     mltfr_exchange_destroy(&e->run.item.plan);
     mltfr_exchange_destroy(&e->run.routed.plan);
-    if (e->spec.inject)
+    if (e->params != NULL && e->E != e->params->item.w)
         MLTFR_FREE(e->E);
     MLTFR_FREE(e->X_I);
     MLTFR_FREE(e->J_I);

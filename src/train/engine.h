@@ -148,11 +148,28 @@ mltfr_status mltfr_engine_load_spaces(mltfr_engine *e, mltfr_spaces *spaces);
 void mltfr_engine_destroy(mltfr_engine **e);
 /* First thing of n that world rank p owns, when the sharers of space k split n things. */
 int64_t mltfr_space_first(const mltfr_engine *e, int64_t k, int64_t n, int p);
-/* The rank that computes routed block b of `blocks` for expert k. */
-int mltfr_space_rank(const mltfr_engine *e, int64_t k, int64_t blocks, int64_t b);
+/* The same of each sharer, and n: [sharers + 1]. */
+void mltfr_space_shares(const mltfr_engine *e, int64_t k, int64_t n, int64_t first[]);
 static inline bool mltfr_experts_on(const mltfr_engine *e)
 {
     return e->K > 0 && e->at.expert_start >= 0;
+}
+/* Rows of item block j: item_block, or fewer in the last one. */
+static inline int64_t mltfr_item_block_rows(const mltfr_engine *e, int64_t j)
+{
+    const int64_t rest = e->spec.items - j * e->item_block;
+
+    return rest < e->item_block ? rest : e->item_block;
+}
+/* First own row of item block j, one of this rank's. */
+static inline int64_t mltfr_item_block_at(const mltfr_engine *e, int64_t j)
+{
+    return j * e->item_block - e->item_first;
+}
+/* Queries of user block b. */
+static inline int64_t mltfr_block_queries(const mltfr_run *run, int64_t b)
+{
+    return run->q_off[b + 1] - run->q_off[b];
 }
 /* The next room of the batch's workspace: rooms are told apart by the order of asking. */
 static inline mltfr_room *mltfr_run_room(mltfr_run *run)
@@ -169,6 +186,8 @@ mltfr_status mltfr_batch_create(int64_t users, const int32_t lengths[], mltfr_ba
 void mltfr_batch_destroy(mltfr_batch **batch);
 
 /* ---- items.c ------------------------------------------------------------------------------- */
+/* Sort ids and drop repetitions; how many are left. */
+int64_t mltfr_sort_distinct(int32_t *ids, int64_t n);
 mltfr_status mltfr_items_fetch(mltfr_engine *e, mltfr_run *run); /* @collective */
 /* Gradient rows of one own block into the outbox, then all of them to their owners. */
 mltfr_status mltfr_items_return(mltfr_engine *e, mltfr_run *run, const float *dx); /* @collective */
@@ -198,6 +217,8 @@ typedef enum {
     MLTFR_STATES,    /* h of all rows, without the experts */
     MLTFR_LAST_STATES
 } mltfr_purpose;
+/* Queries of the largest of the user blocks [first, last). */
+int64_t mltfr_most_queries(const mltfr_run *run, int64_t first, int64_t last);
 /* Up to H: h' (or h) of all queries on every rank. */
 mltfr_status mltfr_run_forward(mltfr_engine *e, const mltfr_batch *batch, mltfr_purpose purpose);
 /* Loss and all gradients. */

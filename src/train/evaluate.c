@@ -9,7 +9,6 @@
 #include <mltfr/trainer.h>
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { CASES_A_BATCH = 256 };
@@ -25,13 +24,6 @@ typedef struct {
     int64_t *rank; /* [users] */
 } ranking;
 
-static int64_t block_cols(const mltfr_engine *e, int64_t j)
-{
-    int64_t end = (j + 1) * e->item_block < e->spec.items ? (j + 1) * e->item_block : e->spec.items;
-
-    return end - j * e->item_block;
-}
-
 static void score_tiles(ranking *x)
 {
     const mltfr_engine *e = x->e;
@@ -41,8 +33,8 @@ static void score_tiles(ranking *x)
     for (int64_t u = 0; u < x->users; u++)
         x->target[u] = -INFINITY;
     for (int64_t j = e->first_block; j < e->last_block; j++) {
-        const int64_t cols = block_cols(e, j), first = j * e->item_block;
-        mltfr_gemm_nt(x->users, cols, d, e->run.H, d, e->E + (first - e->item_first) * d, d, 0.f,
+        const int64_t cols = mltfr_item_block_rows(e, j), first = j * e->item_block;
+        mltfr_gemm_nt(x->users, cols, d, e->run.H, d, e->E + mltfr_item_block_at(e, j) * d, d, 0.f,
                       tile, cols);
         for (int64_t u = 0; u < x->users; u++) {
             const int64_t c = x->targets[u] - 1 - first;
@@ -51,7 +43,18 @@ static void score_tiles(ranking *x)
         }
         tile += x->users * cols;
     }
-    mltfr_comm_max_f32(e->comm, x->target, x->users);
+}
+
+/* Each owner looks at its targets: what a maximum over ranks makes of a NaN is not defined. */
+static mltfr_status check_targets(const ranking *x)
+{
+    const int64_t first = x->e->item_first, last = first + x->e->item_rows;
+
+    for (int64_t u = 0; u < x->users; u++)
+        if (x->targets[u] > first && x->targets[u] <= last && !isfinite(x->target[u]))
+            return mltfr_fail(MLTFR_E_NUMERIC, "evaluation: the score of item %d is not finite",
+                              (int)x->targets[u]);
+    return MLTFR_OK;
 }
 
 static void count_tiles(ranking *x)
@@ -61,7 +64,7 @@ static void count_tiles(ranking *x)
 
     memset(x->rank, 0, (size_t)x->users * sizeof *x->rank);
     for (int64_t j = e->first_block; j < e->last_block; j++) {
-        const int64_t cols = block_cols(e, j);
+        const int64_t cols = mltfr_item_block_rows(e, j);
         for (int64_t u = 0; u < x->users; u++)
             x->rank[u] += mltfr_rank_tile(cols, j * e->item_block, tile + u * cols, x->target[u],
                                           x->targets[u], x->seen + x->seen_off[u],
@@ -87,10 +90,8 @@ mltfr_status mltfr_rank_batch(mltfr_engine *e, const mltfr_batch *batch, const i
         st = RUN_TAKE(&e->run, x.target, batch->users);
     MLTFR_AGREE(e->comm, st);
     score_tiles(&x);
-    for (int64_t u = 0; u < x.users; u++)
-        if (!isfinite(x.target[u]))
-            MLTFR_FAIL(MLTFR_E_NUMERIC, "evaluation: the score of item %d is not finite",
-                       (int)targets[u]);
+    MLTFR_AGREE(e->comm, check_targets(&x));
+    mltfr_comm_max_f32(e->comm, x.target, x.users);
     count_tiles(&x);
 done:
     return st;
@@ -98,25 +99,13 @@ done:
 
 /* ---- cases --------------------------------------------------------------------------------- */
 
-static int by_id(const void *a, const void *b)
-{
-    const int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;
-
-    return (x > y) - (x < y);
-}
-
 /* Everything the user had before the target, distinct and rising. */
 static int64_t seen_before(const mltfr_interactions *data, const mltfr_case *c, int32_t *out)
 {
     const int64_t from = data->offsets[c->user], to = c->first + c->n;
-    int64_t kept = 0;
 
     memcpy(out, data->ids + from, (size_t)(to - from) * sizeof *out);
-    qsort(out, (size_t)(to - from), sizeof *out, by_id);
-    for (int64_t i = 0; i < to - from; i++)
-        if (kept == 0 || out[kept - 1] != out[i])
-            out[kept++] = out[i];
-    return kept;
+    return mltfr_sort_distinct(out, to - from);
 }
 
 typedef struct {

@@ -70,7 +70,6 @@ static mltfr_status count_routes(mltfr_engine *e, mltfr_run *run)
     mltfr_status st = MLTFR_OK;
     mltfr_routed *r = &run->routed;
     const int64_t blocks = run->batch->blocks, K = e->K, own = run->last - run->first;
-    int64_t bytes[e->size];
     int32_t *mine = NULL;
 
     st = RUN_TAKE(run, r->count, blocks * K);
@@ -87,11 +86,7 @@ static mltfr_status count_routes(mltfr_engine *e, mltfr_run *run)
                 mine[(b - run->first) * K + k] += is_sent(e, run, i, k);
                 r->load[k] += run->routes.selected[i * K + k];
             }
-    for (int p = 0; p < e->size; p++)
-        bytes[p] =
-            (mltfr_share_first(blocks, e->size, p + 1) - mltfr_share_first(blocks, e->size, p)) *
-            K * (int64_t)sizeof *mine;
-    mltfr_comm_allgatherv(e->comm, mine, bytes, r->count);
+    mltfr_comm_allgather_shares(e->comm, mine, blocks, K * (int64_t)sizeof *mine, r->count);
     mltfr_comm_sum_i64(e->comm, r->load, K);
 done:
     return st;
@@ -278,21 +273,21 @@ static void weight_gradients(mltfr_engine *e, int64_t k, const float *sum)
     g[2 * d * s->width] = sum[2 * Md];
 }
 
-static mltfr_status backward_expert(mltfr_engine *e, mltfr_run *run, int64_t k)
+/* before: how this rank fared with the experts before k; the others of this group must learn it
+ * here, or they would wait for a rank that has given up. */
+static mltfr_status backward_expert(mltfr_engine *e, mltfr_run *run, int64_t k, mltfr_status before)
 {
-    mltfr_status st = MLTFR_OK;
+    mltfr_status st = before;
     const mltfr_token_space *s = &e->space[k];
     const int64_t blocks = run->batch->blocks, width = 2 * s->M * e->spec.backbone.d + 1;
-    const int sharers = s->last_rank - s->first_rank + 1;
+    const int sharers = s->last_rank - s->first_rank + 1, me = e->rank - s->first_rank;
     int64_t first[sharers + 1];
     mltfr_treesum *sum = NULL;
     float *total = NULL;
 
-    for (int i = 0; i <= sharers; i++)
-        first[i] = mltfr_space_first(e, k, blocks, s->first_rank + i);
-    const int me = e->rank - s->first_rank;
-
-    st = mltfr_treesum_create(blocks, first[me], first[me + 1], width, &sum);
+    mltfr_space_shares(e, k, blocks, first);
+    if (st == MLTFR_OK)
+        st = mltfr_treesum_create(blocks, first[me], first[me + 1], width, &sum);
     if (st == MLTFR_OK)
         st = MLTFR_NEW(total, me == 0 ? width : 0);
     MLTFR_AGREE(s->group, st);
@@ -322,8 +317,8 @@ mltfr_status mltfr_experts_backward(mltfr_engine *e, mltfr_run *run)
     MLTFR_AGREE(e->comm, st);
     mltfr_exchange_forward(r->plan, bytes, r->dy_out, r->dy);
     for (int64_t k = 0; k < e->K; k++)
-        if (e->space[k].group != NULL && st == MLTFR_OK)
-            st = backward_expert(e, run, k);
+        if (e->space[k].group != NULL)
+            st = backward_expert(e, run, k, st);
     MLTFR_AGREE(e->comm, st);
     if (attached)
         mltfr_exchange_reverse(r->plan, bytes, r->dq, r->dq_back);

@@ -57,15 +57,10 @@ static mltfr_status gather_sums(mltfr_engine *e, mltfr_run *run, const row_sums 
 {
     mltfr_status st = MLTFR_OK;
     const int64_t blocks = run->batch->blocks, K = e->K;
-    int64_t bytes[e->size];
     row_sums *all = NULL;
 
     MLTFR_AGREE(e->comm, RUN_TAKE(run, all, blocks * K));
-    for (int p = 0; p < e->size; p++)
-        bytes[p] =
-            (mltfr_share_first(blocks, e->size, p + 1) - mltfr_share_first(blocks, e->size, p)) *
-            K * (int64_t)sizeof *all;
-    mltfr_comm_allgatherv(e->comm, mine, bytes, all);
+    mltfr_comm_allgather_shares(e->comm, mine, blocks, K * (int64_t)sizeof *all, all);
     for (int64_t i = 0; i < blocks * K; i++) {
         fresh->sum_omega[i % K] += all[i].omega;
         fresh->num_beta[i % K] += all[i].beta;
@@ -96,10 +91,11 @@ static int64_t kept_rows(const mltfr_engine *e, const mltfr_routed *r, int64_t k
     return kept;
 }
 
-static mltfr_status sum_A(mltfr_engine *e, mltfr_run *run, int64_t k, const float *omega, float *x,
-                          float *A)
+/* A of expert k, on its first rank.  before: as in experts.c, of the experts before k. */
+static mltfr_status sum_A(mltfr_engine *e, mltfr_run *run, int64_t k, mltfr_status before,
+                          const float *omega, float *x, float *A)
 {
-    mltfr_status st = MLTFR_OK;
+    mltfr_status st = before;
     const mltfr_routed *r = &run->routed;
     const mltfr_token_space *s = &e->space[k];
     const int64_t blocks = run->batch->blocks, r_c = e->r_c;
@@ -107,9 +103,10 @@ static mltfr_status sum_A(mltfr_engine *e, mltfr_run *run, int64_t k, const floa
     int64_t first[sharers + 1];
     mltfr_treesum *sum = NULL;
 
-    for (int i = 0; i <= sharers; i++)
-        first[i] = mltfr_space_first(e, k, blocks, s->first_rank + i);
-    MLTFR_AGREE(s->group, mltfr_treesum_create(blocks, first[me], first[me + 1], r_c * r_c, &sum));
+    mltfr_space_shares(e, k, blocks, first);
+    if (st == MLTFR_OK)
+        st = mltfr_treesum_create(blocks, first[me], first[me + 1], r_c * r_c, &sum);
+    MLTFR_AGREE(s->group, st);
     for (int64_t b = first[me]; b < first[me + 1]; b++) {
         const int64_t at = r->recv_at[k * blocks + b];
         const int64_t n = kept_rows(e, r, k, at, r->count[b * e->K + k], omega, x);
@@ -131,16 +128,16 @@ static mltfr_status sum_all_A(mltfr_engine *e, mltfr_run *run, const float *omeg
 
     st = RUN_TAKE(run, x, run->routed.received * e->r_c);
     if (st == MLTFR_OK)
-        st = RUN_TAKE(run, A, n);
+        st = RUN_TAKE(run, A, e->K * n);
     MLTFR_AGREE(e->comm, st);
-    for (int64_t k = 0; k < e->K; k++) {
-        if (e->space[k].group != NULL && st == MLTFR_OK)
-            st = sum_A(e, run, k, omega, x, A);
-        mltfr_comm_bcast(e->comm, A, n * (int64_t)sizeof *A, e->space[k].first_rank);
-        for (int64_t i = 0; i < n; i++)
-            fresh->num_A[k * n + i] = A[i];
-    }
+    for (int64_t k = 0; k < e->K; k++)
+        if (e->space[k].group != NULL)
+            st = sum_A(e, run, k, st, omega, x, A + k * n);
     MLTFR_AGREE(e->comm, st);
+    for (int64_t k = 0; k < e->K; k++)
+        mltfr_comm_bcast(e->comm, A + k * n, n * (int64_t)sizeof *A, e->space[k].first_rank);
+    for (int64_t i = 0; i < e->K * n; i++)
+        fresh->num_A[i] = A[i];
 done:
     return st;
 }
@@ -221,20 +218,28 @@ done:
     return st;
 }
 
-static mltfr_status solve(mltfr_engine *e, const double *lhs, double *W)
+/* The same on each rank for itself. */
+static mltfr_status solve_here(const mltfr_engine *e, const double *lhs, double *W)
 {
     mltfr_status st = MLTFR_OK;
-    const int64_t n = e->r_c, least = e->set->fisher_scalapack_min_n;
+    const int64_t n = e->r_c;
     double *S = NULL;
 
-    if (least > 0 && n >= least)
-        return solve_on_grid(e, lhs, W);
     MLTFR_TRY(MLTFR_NEW(S, n * n));
     memcpy(S, lhs, (size_t)(n * n) * sizeof *S);
     MLTFR_TRY(mltfr_spd_solve(n, e->spec.backbone.d, S, W));
 done:
     MLTFR_FREE(S);
     return st;
+}
+
+static mltfr_status solve(mltfr_engine *e, const double *lhs, double *W)
+{
+    const int64_t least = e->set->fisher_scalapack_min_n;
+
+    if (least > 0 && e->r_c >= least)
+        return solve_on_grid(e, lhs, W);
+    return mltfr_comm_agree(e->comm, solve_here(e, lhs, W));
 }
 
 typedef struct {

@@ -10,11 +10,6 @@
 
 #include <string.h>
 
-static int64_t block_rows(const mltfr_engine *e, int64_t at)
-{
-    return e->item_rows - at < e->item_block ? e->item_rows - at : e->item_block;
-}
-
 static bool is_mixture(const mltfr_engine *e)
 {
     return e->J_I != NULL;
@@ -67,10 +62,9 @@ static mltfr_filter item_filter(const mltfr_engine *e)
     return f;
 }
 
-static void filter_block(const mltfr_engine *e, const mltfr_filter *f, int64_t at, block_rooms *r)
+static void filter_block(const mltfr_engine *e, const mltfr_filter *f, int64_t at, int64_t n,
+                         block_rooms *r)
 {
-    const int64_t n = block_rows(e, at);
-
     mltfr_rmsnorm_forward(n, f->d, e->rms_eps, e->params->item.w + at * f->d, r->q);
     mltfr_filter_forward(f, n, r->q, NULL, r->scratch, r->J, r->s, r->a, r->y);
 }
@@ -80,16 +74,18 @@ mltfr_status mltfr_inject_refresh(mltfr_engine *e)
     mltfr_status st = MLTFR_OK;
     block_rooms r = {0};
 
-    if (!e->spec.inject || is_mixture(e))
+    if (!e->spec.inject)
         return MLTFR_OK;
+    if (is_mixture(e)) /* its choices are of the old pool */
+        return mltfr_inject_apply(e);
     const mltfr_token_space *s = &e->space[e->K];
     const mltfr_filter f = item_filter(e);
 
     MLTFR_AGREE(e->comm, make_rooms(e, &f, &r));
-    for (int64_t at = 0; at < e->item_rows; at += e->item_block) {
-        filter_block(e, &f, at, &r);
-        mltfr_filter_mix(block_rows(e, at), e->m, r.J, r.a, s->Z_pool, s->width, e->r_c,
-                         e->X_I + at * e->r_c);
+    for (int64_t j = e->first_block; j < e->last_block; j++) {
+        const int64_t at = mltfr_item_block_at(e, j), n = mltfr_item_block_rows(e, j);
+        filter_block(e, &f, at, n, &r);
+        mltfr_filter_mix(n, e->m, r.J, r.a, s->Z_pool, s->width, e->r_c, e->X_I + at * e->r_c);
     }
     MLTFR_TRY(mltfr_inject_apply(e));
 done:
@@ -102,9 +98,11 @@ static void apply_static(mltfr_engine *e)
     const int64_t d = e->spec.backbone.d;
     const float *W = dense(e, e->params->dense.w, "inject.w");
 
-    for (int64_t at = 0; at < e->item_rows; at += e->item_block)
-        mltfr_gemm_nn(block_rows(e, at), d, e->r_c, e->X_I + at * e->r_c, e->r_c, W, d, 1.f,
-                      e->E + at * d, d);
+    for (int64_t j = e->first_block; j < e->last_block; j++) {
+        const int64_t at = mltfr_item_block_at(e, j);
+        mltfr_gemm_nn(mltfr_item_block_rows(e, j), d, e->r_c, e->X_I + at * e->r_c, e->r_c, W, d,
+                      1.f, e->E + at * d, d);
+    }
 }
 
 static mltfr_status apply_mixture(mltfr_engine *e)
@@ -118,9 +116,9 @@ static mltfr_status apply_mixture(mltfr_engine *e)
     mltfr_gemm_nn(s->M, d, s->width, s->Z_pool, s->width, dense(e, e->params->dense.w, "inject.w"),
                   d, 0.f, e->Vt_I, d);
     MLTFR_TRY(make_rooms(e, &f, &r));
-    for (int64_t at = 0; at < e->item_rows; at += e->item_block) {
-        const int64_t n = block_rows(e, at);
-        filter_block(e, &f, at, &r);
+    for (int64_t j = e->first_block; j < e->last_block; j++) {
+        const int64_t at = mltfr_item_block_at(e, j), n = mltfr_item_block_rows(e, j);
+        filter_block(e, &f, at, n, &r);
         memcpy(e->J_I + at * m, r.J, (size_t)(n * m) * sizeof *r.J);
         memcpy(e->s_I + at * m, r.s, (size_t)(n * m) * sizeof *r.s);
         memcpy(e->a_I + at * m, r.a, (size_t)(n * m) * sizeof *r.a);
@@ -149,9 +147,10 @@ static mltfr_status backward_static(mltfr_engine *e, mltfr_treesum *sum)
 {
     const int64_t d = e->spec.backbone.d;
 
-    for (int64_t at = 0; at < e->item_rows; at += e->item_block) {
-        mltfr_gemm_tn(e->r_c, d, block_rows(e, at), e->X_I + at * e->r_c, e->r_c, e->dE + at * d, d,
-                      0.f, mltfr_treesum_next(sum), d);
+    for (int64_t j = e->first_block; j < e->last_block; j++) {
+        const int64_t at = mltfr_item_block_at(e, j);
+        mltfr_gemm_tn(e->r_c, d, mltfr_item_block_rows(e, j), e->X_I + at * e->r_c, e->r_c,
+                      e->dE + at * d, d, 0.f, mltfr_treesum_next(sum), d);
         mltfr_treesum_push(sum);
     }
     return mltfr_reduce_all(e->comm, e->item_blocks, e->r_c * d, sum,
@@ -167,8 +166,8 @@ static mltfr_status mixture_blocks(mltfr_engine *e, mltfr_treesum *sum)
     block_rooms r = {0};
 
     MLTFR_TRY(make_rooms(e, &f, &r));
-    for (int64_t at = 0; at < e->item_rows; at += e->item_block) {
-        const int64_t n = block_rows(e, at);
+    for (int64_t j = e->first_block; j < e->last_block; j++) {
+        const int64_t at = mltfr_item_block_at(e, j), n = mltfr_item_block_rows(e, j);
         float *leaf = mltfr_treesum_next(sum), *dE = e->dE + at * d;
         const float *E = e->params->item.w + at * d;
         float *dq = e->set->filter_detach_query ? NULL : r.y;

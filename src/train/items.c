@@ -19,7 +19,7 @@ static int by_id(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static int64_t sort_distinct(int32_t *ids, int64_t n)
+int64_t mltfr_sort_distinct(int32_t *ids, int64_t n)
 {
     int64_t kept = 0;
 
@@ -62,7 +62,7 @@ static mltfr_status collect_ids(const mltfr_engine *e, mltfr_run *run)
     memcpy(x->ids + n, targets, (size_t)trains * sizeof *targets);
     mltfr_negatives_draw(e, run, x->negative_slot);
     memcpy(x->ids + n + trains, x->negative_slot, (size_t)negatives * sizeof *targets);
-    x->count = sort_distinct(x->ids, n + trains + negatives);
+    x->count = mltfr_sort_distinct(x->ids, n + trains + negatives);
     for (int64_t i = 0; i < n; i++)
         x->slot[i] = find_slot(x, items[i]);
     for (int64_t i = 0; i < trains; i++)
@@ -142,7 +142,7 @@ static void gather_loss(const mltfr_engine *e, outbox *box, int64_t b, int64_t f
     const float *H = run->H + run->q0 * box->d;
     const int64_t n = x->negatives, at = (b - run->first) * n;
 
-    if (n == 0)
+    if (n == 0 || from == to)
         return;
     for (int64_t i = from; i < to; i++)
         add_to(box, b, x->target_slot[i], x->target_grad[i], H + i * box->d);

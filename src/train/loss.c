@@ -45,18 +45,6 @@ typedef struct {
 
 /* ---- rooms --------------------------------------------------------------------------------- */
 
-static int64_t block_rows(const mltfr_run *run, int64_t b)
-{
-    return run->q_off[b + 1] - run->q_off[b];
-}
-
-static int64_t block_cols(const mltfr_engine *e, int64_t j)
-{
-    int64_t end = (j + 1) * e->item_block < e->spec.items ? (j + 1) * e->item_block : e->spec.items;
-
-    return end - j * e->item_block;
-}
-
 /* Floats that a rank with `spans` spans answers for a block of n rows. */
 static int64_t answer_floats(const softmax *x, int64_t spans, int64_t n)
 {
@@ -107,9 +95,7 @@ static mltfr_status softmax_rooms(softmax *x)
     mltfr_run *run = x->run;
     const int64_t blocks = run->batch->blocks;
 
-    for (int64_t b = 0; b < blocks; b++)
-        if (block_rows(run, b) > x->rows_most)
-            x->rows_most = block_rows(run, b);
+    x->rows_most = mltfr_most_queries(run, 0, blocks);
     MLTFR_TRY(find_spans(x));
     MLTFR_TRY(RUN_TAKE(run, x->e2, x->e->item_rows));
     MLTFR_TRY(RUN_TAKE(run, x->scale, x->rows_most));
@@ -117,7 +103,8 @@ static mltfr_status softmax_rooms(softmax *x)
     MLTFR_TRY(RUN_TAKE(run, x->sent_at, blocks + 1));
     x->sent_at[0] = 0;
     for (int64_t b = 0; b < blocks; b++)
-        x->sent_at[b + 1] = x->sent_at[b] + answer_floats(x, x->span_own, block_rows(run, b));
+        x->sent_at[b + 1] =
+            x->sent_at[b] + answer_floats(x, x->span_own, mltfr_block_queries(run, b));
     MLTFR_TRY(RUN_TAKE(run, x->out, x->sent_at[blocks]));
     MLTFR_TRY(stage_rooms(x, &x->stages[0]));
     MLTFR_TRY(stage_rooms(x, &x->stages[1]));
@@ -153,9 +140,9 @@ static void merge_node(float *top, float *sum, int64_t n, int64_t lo, int64_t hi
 static void note_targets(const softmax *x, int64_t b, int64_t j, const float *tile, stage *s)
 {
     const int32_t *targets = x->run->batch->targets + x->run->q_off[b];
-    const int64_t cols = block_cols(x->e, j), first = j * x->e->item_block;
+    const int64_t cols = mltfr_item_block_rows(x->e, j), first = j * x->e->item_block;
 
-    for (int64_t i = 0; i < block_rows(x->run, b); i++) {
+    for (int64_t i = 0; i < mltfr_block_queries(x->run, b); i++) {
         const int64_t c = targets[i] - 1 - first;
         if (c >= 0 && c < cols)
             s->target[i] = tile[i * cols + c];
@@ -184,14 +171,14 @@ static void pack_spans(softmax *x, int64_t n, stage *s)
 static void forward_block(softmax *x, int64_t b, stage *s)
 {
     const mltfr_engine *e = x->e;
-    const int64_t n = block_rows(x->run, b);
+    const int64_t n = mltfr_block_queries(x->run, b);
     const float *H = x->run->H + x->run->q_off[b] * x->d;
     float *tile = s->tile;
     int64_t bytes[e->size];
 
     for (int64_t j = e->first_block; j < e->last_block; j++) {
-        const int64_t cols = block_cols(e, j), at = (j - e->first_block) * n;
-        const float *E = e->E + (j * e->item_block - e->item_first) * x->d;
+        const int64_t cols = mltfr_item_block_rows(e, j), at = (j - e->first_block) * n;
+        const float *E = e->E + mltfr_item_block_at(e, j) * x->d;
         mltfr_gemm_nt(n, cols, x->d, H, x->d, E, x->d, 0.f, tile, cols);
         note_targets(x, b, j, tile, s);
         mltfr_tile_exp(n, cols, tile, cols, s->top + at, s->sum + at);
@@ -229,7 +216,7 @@ static void row_losses(const softmax *x, int64_t b, const stage *s, const float 
     const int32_t *targets = x->run->batch->targets + x->run->q_off[b];
     const int64_t first = x->e->item_first, last = first + x->e->item_rows;
 
-    for (int64_t i = 0; i < block_rows(x->run, b); i++) {
+    for (int64_t i = 0; i < mltfr_block_queries(x->run, b); i++) {
         const bool mine = targets[i] > first && targets[i] <= last;
         out[i] = mine ? logf(sum[i]) + (top[i] - s->target[i]) : 0.f;
     }
@@ -239,7 +226,7 @@ static void row_losses(const softmax *x, int64_t b, const stage *s, const float 
 static void finish_tile(softmax *x, int64_t b, int64_t j, const stage *s, const float *top,
                         const float *sum, float *tile, float *p_e2)
 {
-    const int64_t n = block_rows(x->run, b), cols = block_cols(x->e, j);
+    const int64_t n = mltfr_block_queries(x->run, b), cols = mltfr_item_block_rows(x->e, j);
     const int64_t first = j * x->e->item_block, at = (j - x->e->first_block) * n;
     const int32_t *targets = x->run->batch->targets + x->run->q_off[b];
 
@@ -263,20 +250,19 @@ static mltfr_status backward_block(softmax *x, int64_t b, stage *s)
 {
     mltfr_status st = MLTFR_OK;
     mltfr_engine *e = x->e;
-    const int64_t n = block_rows(x->run, b), d = x->d, width = n * (d + x->extra);
+    const int64_t n = mltfr_block_queries(x->run, b), d = x->d, width = n * (d + x->extra);
     const float *H = x->run->H + x->run->q_off[b] * d;
     float *tile = s->tile, *out = x->out + x->sent_at[b];
     mltfr_treesum *sum = NULL;
     int next = 0, parts;
 
-    mltfr_gather_end(s->gather);
     if (n == 0)
         return MLTFR_OK;
     const float *lse = s->all + 2 * n * fold_node(x, n, s->all, 0, e->item_blocks, &next);
 
     MLTFR_TRY(mltfr_treesum_create(e->item_blocks, e->first_block, e->last_block, width, &sum));
     for (int64_t j = e->first_block; j < e->last_block; j++) {
-        const int64_t cols = block_cols(e, j), at = (j * e->item_block - e->item_first) * d;
+        const int64_t cols = mltfr_item_block_rows(e, j), at = mltfr_item_block_at(e, j) * d;
         float *leaf = mltfr_treesum_next(sum);
         finish_tile(x, b, j, s, lse, lse + n, tile, x->fisher ? leaf + n * d : NULL);
         mltfr_gemm_nn(n, d, cols, tile, cols, e->E + at, d, 0.f, leaf, d);
@@ -302,7 +288,7 @@ static void finish_block(softmax *x, int64_t b, const float *in, int64_t at[], f
                          float *sum)
 {
     mltfr_run *run = x->run;
-    const int64_t n = block_rows(run, b), d = x->d, width = n * (d + x->extra);
+    const int64_t n = mltfr_block_queries(run, b), d = x->d, width = n * (d + x->extra);
     const int64_t own = run->q_off[b] - run->q0;
     float *loss = run->row_loss + own, *to = parts;
 
@@ -333,7 +319,7 @@ static void answer_counts(const softmax *x, int64_t counts[], int64_t from[])
                     x->sent_at[mltfr_share_first(blocks, x->e->size, p)];
         from[p] = 0;
         for (int64_t b = run->first; b < run->last; b++)
-            from[p] += answer_floats(x, x->held[p], block_rows(run, b));
+            from[p] += answer_floats(x, x->held[p], mltfr_block_queries(run, b));
     }
 }
 
@@ -385,8 +371,13 @@ mltfr_status mltfr_loss_softmax(mltfr_engine *e, mltfr_run *run, bool fisher)
     for (int64_t b = 0; b <= blocks; b++) {
         if (b < blocks)
             forward_block(&x, b, &x.stages[b % 2]);
-        if (b > 0 && st == MLTFR_OK)
-            st = backward_block(&x, b - 1, &x.stages[(b - 1) % 2]);
+        if (b == 0)
+            continue;
+        stage *s = &x.stages[(b - 1) % 2];
+
+        mltfr_gather_end(s->gather); /* after a failure too: the others wait for it */
+        if (st == MLTFR_OK)
+            st = backward_block(&x, b - 1, s);
     }
     MLTFR_AGREE(e->comm, st);
     MLTFR_TRY(return_answers(&x));

@@ -160,7 +160,7 @@ static void sampled_block(sampled *x, int64_t b)
     mltfr_run *run = x->run;
     mltfr_item_rows *item = &run->item;
     const int64_t d = x->d, from = run->q_off[b] - run->q0;
-    const int64_t rows = run->q_off[b + 1] - run->q_off[b], at = (b - run->first) * x->n;
+    const int64_t rows = mltfr_block_queries(run, b), at = (b - run->first) * x->n;
     const float *H = run->H + run->q_off[b] * d;
     float *dh = run->dh + from * d;
 
@@ -188,18 +188,14 @@ static mltfr_status loss_sampled(mltfr_engine *e, mltfr_run *run, float inv_rows
     mltfr_status st = MLTFR_OK;
     const int64_t n = e->set->train_negatives, d = e->spec.backbone.d;
     sampled x = {.e = e, .run = run, .d = d, .n = n, .inv_rows = inv_rows};
-    int64_t most = 0;
 
-    for (int64_t b = run->first; b < run->last; b++)
-        if (run->q_off[b + 1] - run->q_off[b] > most)
-            most = run->q_off[b + 1] - run->q_off[b];
     run->item.negatives = n;
     MLTFR_TRY(RUN_TAKE(run, run->item.target_grad, run->rows));
     MLTFR_TRY(RUN_TAKE(run, run->item.negative_grad, (run->last - run->first) * n * d));
     MLTFR_TRY(RUN_TAKE(run, x.N, n * d));
     MLTFR_TRY(RUN_TAKE(run, x.logq, n));
     MLTFR_TRY(RUN_TAKE(run, x.e2, n));
-    MLTFR_TRY(RUN_TAKE(run, x.logits, most * n));
+    MLTFR_TRY(RUN_TAKE(run, x.logits, mltfr_most_queries(run, run->first, run->last) * n));
     for (int64_t b = run->first; b < run->last; b++)
         sampled_block(&x, b);
 done:

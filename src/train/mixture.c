@@ -42,7 +42,7 @@ static mltfr_routes routes_at(const mltfr_engine *e, const mltfr_run *run, int64
 static int64_t block_queries(const mltfr_run *run, int64_t b, int64_t *at)
 {
     *at = run->q_off[b] - run->q0;
-    return run->q_off[b + 1] - run->q_off[b];
+    return mltfr_block_queries(run, b);
 }
 
 static mltfr_status take_rooms(mltfr_engine *e, mltfr_run *run)
@@ -124,17 +124,6 @@ static void expand_y(const mltfr_engine *e, const mltfr_run *run, int64_t b, int
     }
 }
 
-static int64_t largest_block(const mltfr_run *run)
-{
-    int64_t most = 0, at;
-
-    for (int64_t b = run->first; b < run->last; b++) {
-        int64_t n = block_queries(run, b, &at);
-        most = n > most ? n : most;
-    }
-    return most;
-}
-
 static mltfr_status mix_blocks(mltfr_engine *e, mltfr_run *run)
 {
     mltfr_status st = MLTFR_OK;
@@ -144,7 +133,7 @@ static mltfr_status mix_blocks(mltfr_engine *e, mltfr_run *run)
     float *y = NULL;
     int64_t at;
 
-    MLTFR_TRY(RUN_TAKE(run, y, e->K * largest_block(run) * d));
+    MLTFR_TRY(RUN_TAKE(run, y, e->K * mltfr_most_queries(run, run->first, run->last) * d));
     for (int64_t b = run->first; b < run->last; b++) {
         const int64_t n = block_queries(run, b, &at);
         const mltfr_routes routes = routes_at(e, run, at);
@@ -174,6 +163,7 @@ done:
 
 typedef struct {
     int64_t split, own, Md, width; /* parts of a leaf */
+    int64_t *numbers;              /* global query numbers of one block */
     mltfr_treesum *sum;
     float *y, *dy, *dy_c, *dq; /* one block: [K][n][d], [K][n][d], [n][d]; dq: own queries */
     float *load_share;         /* [K] */
@@ -182,13 +172,14 @@ typedef struct {
 static mltfr_status backward_rooms(mltfr_engine *e, mltfr_run *run, backward *w)
 {
     mltfr_status st = MLTFR_OK;
-    const int64_t d = e->spec.backbone.d, n = largest_block(run);
+    const int64_t d = e->spec.backbone.d, n = mltfr_most_queries(run, run->first, run->last);
 
     w->split = mltfr_params_backbone_end(e->params);
     w->own = e->params->dense.n - w->split;
     w->Md = e->spec.consensus ? e->space[e->K].M * d : 0;
     w->width = w->own + w->Md * (e->spec.train_consensus_wv ? 2 : 1);
     MLTFR_TRY(mltfr_treesum_create(run->batch->blocks, run->first, run->last, w->width, &w->sum));
+    MLTFR_TRY(RUN_TAKE(run, w->numbers, n));
     MLTFR_TRY(RUN_TAKE(run, w->y, e->K * n * d));
     MLTFR_TRY(RUN_TAKE(run, w->dy, e->K * n * d));
     MLTFR_TRY(RUN_TAKE(run, w->dy_c, n * d));
@@ -217,11 +208,10 @@ static void consensus_backward(mltfr_engine *e, mltfr_run *run, const backward *
     const mltfr_filter f = mltfr_expert_filter(e, e->K, run->train);
     const int64_t d = f.d, m = e->m;
     float *dlogtau = leaf + (mltfr_params_offset(e->params, "consensus.log_tau") - w->split);
-    int64_t numbers[n + 1];
 
     for (int64_t i = 0; i < n; i++)
-        numbers[i] = run->q0 + at + i;
-    mltfr_filter_backward(&f, n, run->q + at * d, numbers, run->J_c + at * m, run->s_c + at * m,
+        w->numbers[i] = run->q0 + at + i;
+    mltfr_filter_backward(&f, n, run->q + at * d, w->numbers, run->J_c + at * m, run->s_c + at * m,
                           run->a_c + at * m, w->dy_c, leaf + w->own,
                           e->spec.train_consensus_wv ? leaf + w->own + w->Md : NULL, dlogtau, dq);
 }
@@ -239,9 +229,8 @@ static void pack_dy(const mltfr_engine *e, mltfr_run *run, int64_t b, int64_t n,
     }
 }
 
-static mltfr_status backward_block(mltfr_engine *e, mltfr_run *run, backward *w, int64_t b)
+static void backward_block(mltfr_engine *e, mltfr_run *run, backward *w, int64_t b)
 {
-    mltfr_status st = MLTFR_OK;
     const mltfr_router router = router_of(e, run);
     const int64_t d = router.d;
     int64_t at;
@@ -260,16 +249,13 @@ static mltfr_status backward_block(mltfr_engine *e, mltfr_run *run, backward *w,
                           w->load_share, dview, w->dy_c, &dw, w->dq + at * d);
     pack_dy(e, run, b, n, w->dy);
     if (e->spec.consensus) {
-        if (!e->set->filter_detach_query) {
+        if (!e->set->filter_detach_query)
             dq_c = w->y; /* y has been read */
-            memset(dq_c, 0, (size_t)(n * d) * sizeof *dq_c);
-        }
         consensus_backward(e, run, w, at, n, leaf, dq_c);
     }
     for (int64_t i = 0; dq_c != NULL && i < n * d; i++)
         w->dq[at * d + i] += dq_c[i];
     mltfr_treesum_push(w->sum);
-    return st;
 }
 
 /* dq of the experts, in order of expert for each query. */
@@ -319,8 +305,7 @@ mltfr_status mltfr_mixture_backward_run(mltfr_engine *e, mltfr_run *run)
     MLTFR_AGREE(e->comm, backward_rooms(e, run, &w));
     set_load_share(e, run, w.load_share);
     for (int64_t b = run->first; b < run->last; b++)
-        st = backward_block(e, run, &w, b);
-    MLTFR_AGREE(e->comm, st);
+        backward_block(e, run, &w, b);
     MLTFR_TRY(mltfr_experts_backward(e, run));
     if (!e->set->filter_detach_query)
         add_returned_dq(e, run, w.dq);

@@ -18,35 +18,24 @@ static bool is_owner(const mltfr_engine *e, int64_t k)
 }
 
 /* Squares of the item table, block by block. */
-static mltfr_status item_squares(mltfr_engine *e, double *out)
+static double item_squares(mltfr_engine *e)
 {
-    mltfr_status st = MLTFR_OK;
     const int64_t d = e->spec.backbone.d;
-    int64_t bytes[e->size];
-    double mine[ITEM_BLOCKS + 1], all[ITEM_BLOCKS + 1];
+    double mine[ITEM_BLOCKS + 1], all[ITEM_BLOCKS + 1], sum = 0.;
 
-    for (int64_t j = e->first_block; j < e->last_block; j++) {
-        const int64_t from = j * e->item_block - e->item_first;
-        const int64_t to =
-            from + e->item_block < e->item_rows ? from + e->item_block : e->item_rows;
-        mine[j - e->first_block] = mltfr_sum_squares((to - from) * d, e->dE + from * d);
-    }
-    for (int p = 0; p < e->size; p++)
-        bytes[p] = (mltfr_share_first(e->item_blocks, e->size, p + 1) -
-                    mltfr_share_first(e->item_blocks, e->size, p)) *
-                   (int64_t)sizeof *mine;
-    mltfr_comm_allgatherv(e->comm, mine, bytes, all);
-    *out = 0.;
+    for (int64_t j = e->first_block; j < e->last_block; j++)
+        mine[j - e->first_block] = mltfr_sum_squares(mltfr_item_block_rows(e, j) * d,
+                                                     e->dE + mltfr_item_block_at(e, j) * d);
+    mltfr_comm_allgather_shares(e->comm, mine, e->item_blocks, sizeof *mine, all);
     for (int64_t j = 0; j < e->item_blocks; j++)
-        *out += all[j];
-    return st;
+        sum += all[j];
+    return sum;
 }
 
 static void global_norm(mltfr_engine *e)
 {
-    double sum = 0.;
+    double sum = item_squares(e);
 
-    item_squares(e, &sum);
     sum += mltfr_sum_squares(e->params->dense.n, e->params->dense.g);
     for (int64_t k = 0; mltfr_experts_on(e) && k < e->K; k++) {
         double own = 0.;
@@ -89,6 +78,32 @@ static void adam_tensor(mltfr_engine *e, const mltfr_tensor *t, mltfr_adam adam)
                         s->m + at, s->v + at);
 }
 
+/* The first tensor of this rank whose gradient is not finite. */
+static mltfr_status find_culprit(const mltfr_engine *e)
+{
+    for (int64_t i = 0; i < e->params->count; i++) {
+        const mltfr_tensor *t = &e->params->tensor[i];
+        if (!mltfr_all_finite(mltfr_params_local(e->params, t),
+                              mltfr_params_slab(e->params, t)->g + t->offset))
+            return mltfr_fail(MLTFR_E_NUMERIC,
+                              "step %lld, rank %d: the gradient of %s is not finite (loss %g): a "
+                              "smaller train.lr or a train.clip may help",
+                              (long long)e->at.step, e->rank, t->name, e->run.loss);
+    }
+    return MLTFR_OK;
+}
+
+/* @collective: norm and loss are the same on every rank, so all of them get here. */
+static mltfr_status not_finite(const mltfr_engine *e)
+{
+    const mltfr_status st = mltfr_comm_agree(e->comm, find_culprit(e));
+
+    return st != MLTFR_OK
+               ? st
+               : mltfr_fail(MLTFR_E_NUMERIC, "step %lld: loss %g or gradient norm %g is not finite",
+                            (long long)e->at.step, e->run.loss, e->grad_norm);
+}
+
 mltfr_status mltfr_optimise(mltfr_engine *e, double lr, double clip)
 {
     const mltfr_settings *set = e->set;
@@ -102,11 +117,7 @@ mltfr_status mltfr_optimise(mltfr_engine *e, double lr, double clip)
 
     global_norm(e);
     if (!isfinite(e->grad_norm) || !isfinite(e->run.loss))
-        return mltfr_fail(MLTFR_E_NUMERIC,
-                          "step %lld: the %s is not finite (loss %g, gradient norm %g): a smaller "
-                          "train.lr or a train.clip may help",
-                          (long long)e->at.step, isfinite(e->run.loss) ? "gradient" : "loss",
-                          e->run.loss, e->grad_norm);
+        return not_finite(e);
     if (clip > 0. && e->grad_norm > clip)
         adam.scale = clip / e->grad_norm;
     e->clip_scale = adam.scale;

@@ -41,6 +41,19 @@ static int64_t rows_before(const mltfr_engine *e, const mltfr_token_space *s, in
     return at < s->rows ? at : s->rows;
 }
 
+/* Pools come from files too. */
+static mltfr_status check_pool(const mltfr_token_space *s)
+{
+    for (int64_t i = 0; i < s->M; i++)
+        if (s->pool[i] < (i == 0 ? 0 : s->pool[i - 1] + 1) || s->pool[i] >= s->rows)
+            return mltfr_fail(MLTFR_E_DATA,
+                              "the pool of space %lld: member %lld is token %lld: rising numbers "
+                              "below %lld are allowed",
+                              (long long)s->k, (long long)i, (long long)s->pool[i],
+                              (long long)s->rows);
+    return MLTFR_OK;
+}
+
 mltfr_status mltfr_pool_rows(mltfr_engine *e, int64_t k)
 {
     mltfr_status st = MLTFR_OK;
@@ -51,7 +64,10 @@ mltfr_status mltfr_pool_rows(mltfr_engine *e, int64_t k)
 
     if (s->group == NULL)
         return MLTFR_OK;
-    MLTFR_AGREE(s->group, MLTFR_NEW(mine, s->M * w));
+    st = check_pool(s);
+    if (st == MLTFR_OK)
+        st = MLTFR_NEW(mine, s->M * w);
+    MLTFR_AGREE(s->group, st);
     memset(bytes, 0, sizeof bytes);
     int64_t i = 0, own = 0;
     for (int p = s->first_rank; p <= s->last_rank; p++)
@@ -148,13 +164,12 @@ static mltfr_status share_votes(level_a *x)
     const int64_t m = x->e->m;
     const int size = mltfr_comm_size(s->group), me = mltfr_comm_rank(s->group);
     const int64_t own = mltfr_share_first(x->n, size, me + 1) - mltfr_share_first(x->n, size, me);
-    int64_t to[size], from[size], bytes[size];
+    int64_t to[size], from[size];
     mltfr_exchange *plan = NULL;
 
     for (int p = 0; p < size; p++) {
         to[p] = mltfr_share_first(x->n, size, p + 1) - mltfr_share_first(x->n, size, p);
         from[p] = own;
-        bytes[p] = to[p] * m * (int64_t)sizeof(vote);
     }
     st = MLTFR_NEW(x->in, size * own * m);
     if (st == MLTFR_OK)
@@ -170,7 +185,7 @@ static mltfr_status share_votes(level_a *x)
             merge(m, list, x->in + (p * own + i) * m);
         weigh(m, expf(*s->log_tau), list);
     }
-    mltfr_comm_allgatherv(s->group, x->mine, bytes, x->best);
+    mltfr_comm_allgather_shares(s->group, x->mine, x->n, m * (int64_t)sizeof(vote), x->best);
 done:
     mltfr_exchange_destroy(&plan);
     return st;
@@ -235,12 +250,14 @@ done:
     return st;
 }
 
-static mltfr_status refresh_space(level_a *x, explorer *next)
+/* before: as in experts.c, of the spaces before this one. */
+static mltfr_status refresh_space(level_a *x, explorer *next, mltfr_status before)
 {
-    mltfr_status st = MLTFR_OK;
+    mltfr_status st = before;
     const int64_t d = x->e->spec.backbone.d;
 
-    st = MLTFR_NEW(x->Kt, TOKEN_BLOCK * d);
+    if (st == MLTFR_OK)
+        st = MLTFR_NEW(x->Kt, TOKEN_BLOCK * d);
     if (st == MLTFR_OK)
         st = MLTFR_NEW(x->tile, QUERY_BLOCK * TOKEN_BLOCK);
     if (st == MLTFR_OK)
@@ -265,11 +282,11 @@ mltfr_status mltfr_refresh_pools(mltfr_engine *e, int64_t n, const float *q,
 {
     mltfr_status st = MLTFR_OK;
 
-    for (int64_t k = 0; k < e->K + e->spec.consensus && st == MLTFR_OK; k++) {
+    for (int64_t k = 0; k < e->K + e->spec.consensus; k++) {
         level_a x = {.e = e, .s = &e->space[k], .n = n, .q = q};
         explorer next = {explore, context, k};
         if (x.s->group != NULL)
-            st = refresh_space(&x, &next);
+            st = refresh_space(&x, &next, st);
     }
     MLTFR_AGREE(e->comm, st);
     mltfr_experts_project(e);

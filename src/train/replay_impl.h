@@ -16,8 +16,8 @@ typedef struct {
     mltfr_batch *batch;
 } mltfr_replay_case;
 
-/* The model and the batch of the file c->in, on the ranks of c->comm; free with unload, also after a
- * failure.  @collective */
+/* The model and the batch of the file c->in, on the ranks of c->comm; free with unload, also after
+ * a failure.  @collective */
 mltfr_status mltfr_replay_load(mltfr_replay_case *c);
 void mltfr_replay_unload(mltfr_replay_case *c);
 

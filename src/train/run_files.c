@@ -22,7 +22,14 @@ static int64_t step_of(const char *line)
     return at == NULL ? 0 : strtoll(at + 7, NULL, 10);
 }
 
-/* Copy the lines up to `step` into a new file that takes the old one's place. */
+/* Lines of what happened up to `step`; the test comes after all steps, whatever its line says. */
+static bool stays(const char *line, int64_t step)
+{
+    return step_of(line) <= step && strchr(line, '\n') != NULL &&
+           strstr(line, "\"kind\":\"test\"") == NULL;
+}
+
+/* Copy those lines into a new file that takes the old one's place. */
 static mltfr_status cut_back(const char *path, int64_t step)
 {
     mltfr_status st = MLTFR_OK;
@@ -35,9 +42,11 @@ static mltfr_status cut_back(const char *path, int64_t step)
     snprintf(part, sizeof part, "%s.part", path);
     to = fopen(part, "w");
     while (to != NULL && getline(&line, &room, from) >= 0)
-        if (step_of(line) <= step && strchr(line, '\n') != NULL)
-            fputs(line, to);
-    if (to == NULL || fclose(to) != 0 || rename(part, path) != 0)
+        if (stays(line, step) && fputs(line, to) < 0)
+            break;
+    const bool failed = to == NULL || ferror(to) || ferror(from);
+
+    if ((to != NULL && fclose(to) != 0) || failed || rename(part, path) != 0)
         st = mltfr_fail(MLTFR_E_IO, "%s: %s", path, strerror(errno));
     fclose(from);
     free(line);
@@ -86,12 +95,10 @@ void mltfr_run_files_line(mltfr_run_files *files, const char *format, ...)
     vfprintf(files->metrics, format, ap);
     va_end(ap);
     fputc('\n', files->metrics);
-    fflush(files->metrics);
-}
-
-void mltfr_run_files_checkpoint(const char *dir, int64_t step, char *path, size_t bytes)
-{
-    snprintf(path, bytes, "%s/checkpoints/step-%08" PRId64 ".h5", dir, step);
+    if (fflush(files->metrics) == 0 || files->failed)
+        return;
+    files->failed = true;
+    mltfr_warn("%s/metrics.jsonl: %s", files->dir, strerror(errno));
 }
 
 void mltfr_run_files_say(const char *split, const mltfr_metrics *metrics)
@@ -109,7 +116,7 @@ static mltfr_status write_result(const mltfr_run_files *files, const mltfr_resul
 
     snprintf(path, sizeof path, "%s/result.json", files->dir);
     snprintf(part, sizeof part, "%s/result.json.part", files->dir);
-    mltfr_run_files_checkpoint(files->dir, r->loop->best_step, best, sizeof best);
+    mltfr_checkpoint_path(files->dir, r->loop->best_step, best, sizeof best);
     mltfr_metrics_json(r->valid, valid, sizeof valid);
     mltfr_metrics_json(r->test, test, sizeof test);
     to = fopen(part, "w");
@@ -120,7 +127,9 @@ static mltfr_status write_result(const mltfr_run_files *files, const mltfr_resul
                 " \"seconds\":%.3f,\"ranks\":%d}\n",
                 strrchr(best, '/') + 1, r->loop->best_epoch, r->loop->best_step, valid, test,
                 r->seconds, r->ranks);
-    if (to == NULL || fclose(to) != 0 || rename(part, path) != 0)
+    const bool failed = to == NULL || ferror(to);
+
+    if ((to != NULL && fclose(to) != 0) || failed || rename(part, path) != 0)
         return mltfr_fail(MLTFR_E_IO, "%s: %s", path, strerror(errno));
     return MLTFR_OK;
 }
@@ -158,7 +167,7 @@ static bool read_result(const char *dir, mltfr_metrics *test, char *best, size_t
     *test = (mltfr_metrics){.users = (int64_t)number(text, "\"test\"", "users"),
                             .hr[1] = number(text, "\"test\"", "hr@10"),
                             .ndcg[1] = number(text, "\"test\"", "ndcg@10")};
-    mltfr_run_files_checkpoint(dir, (int64_t)number(text, "{", "best_step"), best, bytes);
+    mltfr_checkpoint_path(dir, (int64_t)number(text, "{", "best_step"), best, bytes);
     return true;
 }
 
@@ -179,13 +188,13 @@ bool mltfr_run_files_ended(mltfr_comm *comm, const char *dir, mltfr_metrics *tes
 mltfr_status mltfr_run_checkpoint(mltfr_comm *comm, const char *run_dir, char *path, size_t bytes)
 {
     mltfr_metrics test = {0};
-    char dir[PATH_BYTES];
+    mltfr_status st = MLTFR_OK;
 
     if (mltfr_run_files_ended(comm, run_dir, &test, path, bytes))
         return MLTFR_OK;
-    snprintf(dir, sizeof dir, "%s/checkpoints", run_dir);
-    mltfr_checkpoint_newest(comm, dir, path, bytes);
+    MLTFR_TRY(mltfr_checkpoint_newest(comm, run_dir, path, bytes));
     if (path[0] == '\0')
-        return mltfr_fail(MLTFR_E_DATA, "%s: there is no checkpoint", dir);
-    return MLTFR_OK;
+        MLTFR_FAIL(MLTFR_E_DATA, "%s/checkpoints: there is no checkpoint", run_dir);
+done:
+    return st;
 }

@@ -11,6 +11,7 @@ typedef struct {
     mltfr_comm *comm;
     const char *dir;
     FILE *metrics; /* rank 0 */
+    bool failed;   /* a line could not be written; said once */
 } mltfr_run_files;
 
 /* Open metrics.jsonl, cut back to lines of `step` and before; makes checkpoints/.  @collective */
@@ -21,9 +22,6 @@ void mltfr_run_files_close(mltfr_run_files *files);
 /* One line of metrics.jsonl: a JSON object.  @local */
 void mltfr_run_files_line(mltfr_run_files *files, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
-
-/* Path of the checkpoint of a step.  @local */
-void mltfr_run_files_checkpoint(const char *dir, int64_t step, char *path, size_t bytes);
 
 /* The last line of train and evaluate: `test  ndcg@10=... hr@10=... users=N`.  @local */
 void mltfr_run_files_say(const char *split, const mltfr_metrics *metrics);

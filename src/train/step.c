@@ -5,6 +5,16 @@
 
 /* ---- forward ------------------------------------------------------------------------------- */
 
+int64_t mltfr_most_queries(const mltfr_run *run, int64_t first, int64_t last)
+{
+    int64_t most = 0;
+
+    for (int64_t b = first; b < last; b++)
+        if (mltfr_block_queries(run, b) > most)
+            most = mltfr_block_queries(run, b);
+    return most;
+}
+
 static mltfr_status place_run(mltfr_engine *e, mltfr_run *run)
 {
     mltfr_status st = MLTFR_OK;
@@ -145,7 +155,6 @@ static mltfr_status mean_loss(mltfr_engine *e, mltfr_run *run)
 {
     mltfr_status st = MLTFR_OK;
     const int64_t blocks = run->batch->blocks;
-    int64_t bytes[e->size];
     double *mine = NULL, *all = NULL;
 
     st = RUN_TAKE(run, mine, run->last - run->first);
@@ -157,11 +166,7 @@ static mltfr_status mean_loss(mltfr_engine *e, mltfr_run *run)
         for (int64_t i = run->q_off[b]; i < run->q_off[b + 1]; i++)
             mine[b - run->first] += run->row_loss[i - run->q0];
     }
-    for (int p = 0; p < e->size; p++)
-        bytes[p] =
-            (mltfr_share_first(blocks, e->size, p + 1) - mltfr_share_first(blocks, e->size, p)) *
-            (int64_t)sizeof *mine;
-    mltfr_comm_allgatherv(e->comm, mine, bytes, all);
+    mltfr_comm_allgather_shares(e->comm, mine, blocks, sizeof *mine, all);
     run->loss = 0.;
     for (int64_t b = 0; b < blocks; b++)
         run->loss += all[b];

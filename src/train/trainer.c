@@ -1,15 +1,15 @@
 /* The training loop: epochs of steps, validation, early stopping, checkpoints, the end. */
 #include "run_files.h"
 #include "session.h"
+#include "stop.h"
 
 #include <mltfr/log.h>
 #include <mltfr/trainer.h>
 
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { PATH_BYTES = 4096, PROGRESS_SECONDS = 5 };
@@ -19,59 +19,13 @@ typedef struct {
     const mltfr_train_options *options;
     mltfr_run_files files;
     mltfr_loop_state loop;
-    mltfr_metrics best_valid;
-    int64_t stop_steps;   /* stop after so many steps of this start; 0: never */
-    double stop_seconds;  /* or so many seconds; 0: never */
+    mltfr_stop stop;
     int64_t steps_here;   /* done since this start */
+    int64_t rows_here;    /* of this epoch, since this start */
     int64_t checkpointed; /* step of the newest checkpoint; -1: none */
     double begin, epoch_begin, last_progress;
     double epoch_mpi; /* seconds in MPI when the epoch began */
-    bool stopped;
 } trainer;
-
-/* ---- stop ---------------------------------------------------------------------------------- */
-
-/* `15` is steps; `90s`, `10m`, `3h50m` a time. */
-static mltfr_status parse_stop(const char *text, trainer *t)
-{
-    double seconds = 0.;
-    const char *at = text;
-    char *end;
-
-    if (*text == '\0')
-        return MLTFR_OK;
-    t->stop_steps = strtoll(text, &end, 10);
-    if (*end == '\0' && t->stop_steps > 0)
-        return MLTFR_OK;
-    t->stop_steps = 0;
-    while (*at != '\0') {
-        const double n = strtod(at, &end);
-        const double unit = *end == 'h' ? 3600. : *end == 'm' ? 60. : *end == 's' ? 1. : 0.;
-        if (end == at || unit == 0. || n < 0.)
-            return mltfr_fail(MLTFR_E_USAGE,
-                              "run.stop_after: '%s' is neither a number of steps "
-                              "nor a time such as 90s or 3h50m",
-                              text);
-        seconds += n * unit;
-        at = end + 1;
-    }
-    t->stop_seconds = seconds;
-    return MLTFR_OK;
-}
-
-/* The same answer on every rank: time is rank 0's. */
-static bool must_stop(trainer *t)
-{
-    int64_t late = 0;
-
-    if (t->stop_steps > 0 && t->steps_here >= t->stop_steps)
-        return true;
-    if (t->stop_seconds <= 0.)
-        return false;
-    late = mltfr_comm_rank(t->session.comm) == 0 && mltfr_seconds() - t->begin > t->stop_seconds;
-    mltfr_comm_max_i64(t->session.comm, &late, 1);
-    return late != 0;
-}
 
 /* ---- checkpoints --------------------------------------------------------------------------- */
 
@@ -80,38 +34,80 @@ static mltfr_status save(trainer *t)
     mltfr_status st = MLTFR_OK;
     const mltfr_session *s = &t->session;
     const int64_t step = s->engine->at.step;
-    char path[PATH_BYTES], dir[PATH_BYTES];
+    char path[PATH_BYTES];
 
     if (t->checkpointed == step)
         return MLTFR_OK;
-    mltfr_run_files_checkpoint(t->files.dir, step, path, sizeof path);
+    mltfr_checkpoint_path(t->files.dir, step, path, sizeof path);
     MLTFR_TRY(mltfr_checkpoint_write(s->engine, &t->loop, t->options->config, s->digest, path));
     t->checkpointed = step;
-    snprintf(dir, sizeof dir, "%s/checkpoints", t->files.dir);
-    mltfr_checkpoint_prune(s->comm, dir, s->set->checkpoint_keep, t->loop.best_step);
+    mltfr_checkpoint_prune(s->comm, t->files.dir, s->set->checkpoint_keep, t->loop.best_step);
 done:
     return st;
+}
+
+static bool is_there(const char *run_dir, int64_t step, struct stat *out)
+{
+    char path[PATH_BYTES];
+
+    mltfr_checkpoint_path(run_dir, step, path, sizeof path);
+    return stat(path, out) == 0;
+}
+
+/* What the directory holds besides, once it is known where the run goes on (path; empty: from the
+ * start).  Later checkpoints and a result are another story's.  The best checkpoint so far may not
+ * be here to come back to, as after --resume=FILE of another directory: then it is forgotten. */
+static void settle(trainer *t, const char *path)
+{
+    const mltfr_session *s = &t->session;
+    const char *dir = s->set->run_dir;
+    const int64_t step = s->engine->at.step;
+    struct stat from, own, best;
+    char result[PATH_BYTES];
+    struct {
+        bool own, best;
+    } has = {false, false};
+
+    if (mltfr_comm_rank(s->comm) == 0) {
+        has.own = stat(path, &from) == 0 && is_there(dir, step, &own) &&
+                  own.st_ino == from.st_ino && own.st_dev == from.st_dev;
+        has.best = has.own && is_there(dir, t->loop.best_step, &best);
+        snprintf(result, sizeof result, "%s/result.json", dir);
+        unlink(result);
+    }
+    mltfr_comm_bcast(s->comm, &has, sizeof has, 0);
+    t->checkpointed = has.own ? step : -1;
+    if (strcmp(t->options->resume, "no") == 0)
+        mltfr_checkpoint_prune(s->comm, dir, 0, -1);
+    else
+        mltfr_checkpoint_set_aside(s->comm, dir, has.own ? step : step - 1);
+    if (t->loop.best_step > 0 && !has.best) {
+        mltfr_warn("%s: the best checkpoint so far (step %" PRId64 ") is not here: the next "
+                   "validation is the best",
+                   dir, t->loop.best_step);
+        t->loop.best_step = t->loop.best_epoch = 0;
+        t->loop.best_ndcg = -1.;
+    }
+    mltfr_comm_barrier(s->comm);
 }
 
 static mltfr_status resume(trainer *t)
 {
     mltfr_status st = MLTFR_OK;
     mltfr_session *s = &t->session;
-    char path[PATH_BYTES] = "", dir[PATH_BYTES];
+    char path[PATH_BYTES] = "";
 
     t->loop.best_ndcg = -1.;
-    t->checkpointed = -1;
-    snprintf(dir, sizeof dir, "%s/checkpoints", s->set->run_dir);
     if (strcmp(t->options->resume, "auto") == 0)
-        MLTFR_TRY(mltfr_checkpoint_newest(s->comm, dir, path, sizeof path));
+        MLTFR_TRY(mltfr_checkpoint_newest(s->comm, s->set->run_dir, path, sizeof path));
     else if (strcmp(t->options->resume, "no") != 0)
         snprintf(path, sizeof path, "%s", t->options->resume);
-    if (path[0] == '\0')
-        goto done;
-    MLTFR_TRY(mltfr_checkpoint_read(s->engine, &t->loop, s->digest, path));
-    t->checkpointed = s->engine->at.step;
-    mltfr_note("resume  %s: step %" PRId64 ", epoch %" PRId64, path, s->engine->at.step,
-               s->engine->at.epoch);
+    if (path[0] != '\0') {
+        MLTFR_TRY(mltfr_checkpoint_read(s->engine, &t->loop, s->digest, path));
+        mltfr_note("resume  %s: step %" PRId64 ", epoch %" PRId64, path, s->engine->at.step,
+                   s->engine->at.epoch);
+    }
+    settle(t, path);
 done:
     return st;
 }
@@ -129,7 +125,7 @@ static void report_step(trainer *t, int64_t rows)
                              e->at.step, e->run.loss);
 }
 
-static void report_progress(trainer *t, int64_t done, int64_t steps, int64_t rows_here)
+static void report_progress(trainer *t, int64_t done, int64_t steps)
 {
     const mltfr_engine *e = t->session.engine;
     const double now = mltfr_seconds(), spent = now - t->epoch_begin;
@@ -141,7 +137,7 @@ static void report_progress(trainer *t, int64_t done, int64_t steps, int64_t row
     mltfr_note("epoch %3" PRId64 "/%" PRId64 "  step %" PRId64 "/%" PRId64
                "  loss %.4f  %.0f positions/s",
                e->at.epoch, t->session.set->train_epochs, done, steps, e->run.loss,
-               (double)rows_here / spent);
+               (double)t->rows_here / spent);
 }
 
 static void report_experts(trainer *t)
@@ -169,7 +165,7 @@ static void report_epoch(trainer *t)
     const mltfr_engine *e = t->session.engine;
     const double seconds = mltfr_seconds() - t->epoch_begin;
     const double loss = t->loop.epoch_loss / (double)t->loop.epoch_rows;
-    const double rate = (double)t->loop.epoch_rows / seconds;
+    const double rate = (double)t->rows_here / seconds;
     const double mpi = mltfr_comm_seconds() - t->epoch_mpi;
 
     mltfr_run_files_line(&t->files,
@@ -233,6 +229,7 @@ static mltfr_status train_batch(trainer *t, int64_t epoch, int64_t i, int64_t *r
     MLTFR_TRY(mltfr_schedule_step(&t->session, batch));
     *rows = batch->rows;
     t->steps_here++;
+    t->rows_here += batch->rows;
 done:
     mltfr_batch_destroy(&batch);
     return st;
@@ -251,7 +248,7 @@ static mltfr_status run_steps(trainer *t, int64_t epoch)
     mltfr_status st = MLTFR_OK;
     const mltfr_settings *set = t->session.set;
     const int64_t steps = mltfr_session_steps(&t->session);
-    int64_t rows = 0, rows_here = 0;
+    int64_t rows = 0;
 
     for (int64_t i = t->session.engine->at.step - (epoch - 1) * steps; i < steps; i++) {
         if (i == 0) {
@@ -260,11 +257,9 @@ static mltfr_status run_steps(trainer *t, int64_t epoch)
             t->loop.epoch_rows = 0;
         }
         MLTFR_TRY(train_batch(t, epoch, i, &rows));
-        rows_here += rows;
         report_step(t, rows);
-        report_progress(t, i + 1, steps, rows_here);
-        t->stopped = must_stop(t);
-        if (t->stopped || is_last_step(t))
+        report_progress(t, i + 1, steps);
+        if (mltfr_stop_asked(&t->stop, t->steps_here) || is_last_step(t))
             break;
         if (set->checkpoint_every > 0 && t->session.engine->at.step % set->checkpoint_every == 0 &&
             i + 1 < steps)
@@ -281,16 +276,18 @@ static mltfr_status run_epoch(trainer *t, int64_t epoch)
     const int64_t steps = mltfr_session_steps(&t->session);
 
     t->session.engine->at.epoch = epoch;
+    t->rows_here = 0;
     t->epoch_begin = t->last_progress = mltfr_seconds();
     t->epoch_mpi = mltfr_comm_seconds();
     MLTFR_TRY(run_steps(t, epoch));
     const bool whole = t->session.engine->at.step == epoch * steps;
+    const bool last = is_last_step(t) || (whole && epoch == set->train_epochs);
 
-    if (whole || is_last_step(t))
+    if (whole || last)
         report_epoch(t);
-    if (whole && set->eval_every > 0 && epoch % set->eval_every == 0)
+    if (last || (whole && set->eval_every > 0 && epoch % set->eval_every == 0))
         MLTFR_TRY(validate(t));
-    if (t->stopped || is_last_step(t) || (whole && set->checkpoint_every == 0) ||
+    if (t->stop.why != NULL || last || (whole && set->checkpoint_every == 0) ||
         t->loop.best_step == t->session.engine->at.step ||
         (set->checkpoint_every > 0 && t->session.engine->at.step % set->checkpoint_every == 0))
         MLTFR_TRY(save(t));
@@ -311,9 +308,14 @@ static mltfr_status run_epochs(trainer *t)
     mltfr_status st = MLTFR_OK;
     const int64_t steps = mltfr_session_steps(&t->session);
 
-    for (int64_t epoch = t->session.engine->at.step / steps + 1; !is_over(t, epoch) && !t->stopped;
-         epoch++)
+    for (int64_t epoch = t->session.engine->at.step / steps + 1; !is_over(t, epoch); epoch++) {
         MLTFR_TRY(run_epoch(t, epoch));
+        if (t->stop.why == NULL || is_over(t, t->session.engine->at.step / steps + 1))
+            continue;
+        mltfr_note("stopped at step %" PRId64 " (%s); --resume=auto goes on",
+                   t->session.engine->at.step, t->stop.why);
+        MLTFR_FAIL(MLTFR_STOPPED, "stopped with a complete checkpoint");
+    }
 done:
     return st;
 }
@@ -334,7 +336,7 @@ static mltfr_status finish(trainer *t)
         t->loop.best_epoch = s->engine->at.epoch;
     }
     MLTFR_TRY(save(t));
-    mltfr_run_files_checkpoint(t->files.dir, t->loop.best_step, path, sizeof path);
+    mltfr_checkpoint_path(t->files.dir, t->loop.best_step, path, sizeof path);
     if (t->loop.best_step != s->engine->at.step)
         MLTFR_TRY(mltfr_checkpoint_read(s->engine, &ignored, s->digest, path));
     MLTFR_TRY(mltfr_evaluate_engine(s->engine, s->data, MLTFR_SPLIT_VALID, &valid));
@@ -367,42 +369,22 @@ static bool has_ended(mltfr_comm *comm, const mltfr_settings *set, const char *h
     return true;
 }
 
-/* A fresh start in a directory that was used before: what is there must not be taken for this
- * run's. */
-static void clear_old(mltfr_comm *comm, const char *dir)
-{
-    char path[PATH_BYTES];
-
-    snprintf(path, sizeof path, "%s/checkpoints", dir);
-    mltfr_checkpoint_prune(comm, path, 0, -1);
-    snprintf(path, sizeof path, "%s/result.json", dir);
-    if (mltfr_comm_rank(comm) == 0)
-        unlink(path);
-    mltfr_comm_barrier(comm);
-}
-
 mltfr_status mltfr_train(mltfr_comm *comm, const mltfr_settings *settings,
                          const mltfr_train_options *options)
 {
     mltfr_status st = MLTFR_OK;
     trainer t = {.options = options, .begin = mltfr_seconds()};
 
-    MLTFR_TRY(parse_stop(settings->run_stop_after, &t));
+    MLTFR_TRY(mltfr_stop_begin(comm, settings, &t.stop));
     if (has_ended(comm, settings, options->resume))
-        return MLTFR_OK;
+        goto done;
     MLTFR_TRY(mltfr_session_open(comm, settings, &t.session));
-    if (strcmp(options->resume, "no") == 0)
-        clear_old(comm, settings->run_dir);
     MLTFR_TRY(resume(&t));
     MLTFR_TRY(mltfr_run_files_open(comm, settings->run_dir, t.session.engine->at.step, &t.files));
     MLTFR_TRY(run_epochs(&t));
-    if (t.stopped && !is_over(&t, 0)) {
-        mltfr_note("stopped at step %" PRId64 "; --resume=auto goes on", t.session.engine->at.step);
-        st = mltfr_fail(MLTFR_STOPPED, "stopped with a complete checkpoint");
-    } else {
-        MLTFR_TRY(finish(&t));
-    }
+    MLTFR_TRY(finish(&t));
 done:
+    mltfr_stop_end();
     mltfr_run_files_close(&t.files);
     mltfr_session_close(&t.session);
     return st;

@@ -1,5 +1,5 @@
-/* The worst status of any rank becomes everybody's, with its text; groups of ranks; sums, maxima and
- * gathers; shares. */
+/* The worst status of any rank becomes everybody's, with its text; groups of ranks; sums, maxima
+ * and gathers; shares. */
 #include "mpi_test.h"
 
 #include <string.h>

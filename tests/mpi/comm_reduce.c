@@ -1,5 +1,5 @@
-/* Canonical sums: the bits of the tree on one rank, for any number of blocks, also fewer blocks than
- * ranks and none at all, and for any cut of the blocks between ranks. */
+/* Canonical sums: the bits of the tree on one rank, for any number of blocks, also fewer blocks
+ * than ranks and none at all, and for any cut of the blocks between ranks. */
 #include "mpi_test.h"
 
 #include <mltfr/reduce.h>

@@ -60,7 +60,8 @@ static void many(planted *p, mltfr_settings *set)
     set->train_schedule = MLTFR_TRAIN_SCHEDULE_COSINE;
 }
 
-/* The sampled loss, lazy Adam, two of three LLMs, the Switch loss, mixed injection, another rule. */
+/* The sampled loss, lazy Adam, two of three LLMs, the Switch loss, mixed injection, another rule.
+ */
 static void sampled(planted *p, mltfr_settings *set)
 {
     p->synthetic.llms = 3;
@@ -194,8 +195,8 @@ static mltfr_status compare_array(void *context, const char *name, const mltfr_s
 
 static void compare_numbers(const pair *x)
 {
-    static const char *const names[] = {"step",        "epoch",     "expert_start",
-                                        "best_step",   "best_epoch", "consensus_started",
+    static const char *const names[] = {"step",      "epoch",      "expert_start",
+                                        "best_step", "best_epoch", "consensus_started",
                                         "epoch_rows"};
     double mine = 0, reference = 1;
 

@@ -30,7 +30,7 @@ static void copy_row(const planted *p, int64_t k, int64_t from, int64_t rows, in
 {
     const uint64_t key =
         mltfr_rng_key(p->synthetic.seed + 1, MLTFR_RNG_SYNTHETIC, (uint64_t)(k << 32 | from));
-    const float noise = from < rows ? 0.f : .05f;
+    const float noise = from / rows % 2 == 0 ? 0.f : .05f;
     const float scale = k == p->scaled && p->scale > 0. ? (float)p->scale : 1.f;
 
     for (int64_t j = 0; j < width; j++)
@@ -76,8 +76,8 @@ void planted_write(mltfr_comm *comm, const char *path, const planted *p)
     for (int64_t k = 0; k <= spec->llms; k++)
         make_space(comm, p, k, &Z[k], &spaces[k]);
     MUST(mltfr_file_append(comm, path, &file));
-    MUST(mltfr_spaces_write(comm, file, spec->llms, spec->shared_dim, spec->specific_dim,
-                            "planted", spaces));
+    MUST(mltfr_spaces_write(comm, file, spec->llms, spec->shared_dim, spec->specific_dim, "planted",
+                            spaces));
     MUST(mltfr_file_close(&file));
     for (int64_t k = 0; k <= spec->llms; k++)
         MLTFR_FREE(Z[k]);

@@ -8,8 +8,8 @@
 
 typedef struct {
     mltfr_synthetic_spec synthetic;
-    int64_t copies; /**< each token row comes so often, all but the first time with noise; beyond
-                         1024 rows a space is sharded */
+    int64_t copies; /**< each token row comes so often, every other time with noise, so that some
+                         scores are equal; beyond 1024 rows a space is sharded */
     bool permuted;  /**< rows of the LLMs' spaces in another order */
     int64_t scaled; /**< this LLM's space ... */
     double scale;   /**< ... times this; 0: none */

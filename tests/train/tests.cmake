@@ -2,6 +2,9 @@ add_library(mltfr_planted STATIC ${PROJECT_SOURCE_DIR}/tests/support/planted.c)
 target_include_directories(mltfr_planted PUBLIC ${PROJECT_SOURCE_DIR}/tests/support)
 target_link_libraries(mltfr_planted PUBLIC mltfr_io)
 
+mltfr_unit_test(NAME base.core SOURCE ${PROJECT_SOURCE_DIR}/tests/unit/base_core.c LIBS mltfr_base)
+mltfr_unit_test(NAME model.params SOURCE ${PROJECT_SOURCE_DIR}/tests/unit/model_params.c
+  LIBS mltfr_model)
 mltfr_mpi_test(NAME train.golden SOURCE ${PROJECT_SOURCE_DIR}/tests/mpi/train_golden.c
   NP 1 2 3 4 LIBS mltfr_golden mltfr_train)
 
@@ -46,7 +49,7 @@ foreach(variant few many sampled)
 endforeach()
 
 # These see the inside of the layer.
-foreach(topic gradient)
+foreach(topic gradient method)
   mltfr_mpi_test(NAME train.${topic} SOURCE ${PROJECT_SOURCE_DIR}/tests/mpi/train_${topic}.c
     NP 1 2 3 LIBS mltfr_golden mltfr_planted mltfr_train)
   target_include_directories(test.train.${topic} PRIVATE ${PROJECT_SOURCE_DIR}/src/train)

@@ -442,12 +442,14 @@ static void description(void **state)
     (void)state;
     gguf_model(&b);
     make_file("m.gguf", b.data, b.bytes);
-    ok(mltfr_table_describe(path_of("m.gguf")));
-    ok(mltfr_table_describe(folder));
+    ok(mltfr_table_describe(path_of("m.gguf"), NULL, false));
+    ok(mltfr_table_describe(path_of("m.gguf"), "token_embd.weight", true));
+    ok(mltfr_table_describe(folder, NULL, true));
+    assert_int_equal(mltfr_table_describe(folder, "norm.weight", false), MLTFR_E_DATA);
     safetensors(&b, two_tables, 14);
     make_file("n.safetensors", b.data, b.bytes);
-    ok(mltfr_table_describe(path_of("n.safetensors")));
-    assert_int_equal(mltfr_table_describe(path_of("none")), MLTFR_E_IO);
+    ok(mltfr_table_describe(path_of("n.safetensors"), NULL, true));
+    assert_int_equal(mltfr_table_describe(path_of("none"), NULL, false), MLTFR_E_IO);
 }
 
 int main(void)

@@ -1,0 +1,134 @@
+/* The directory of checkpoints.  Rank 0 looks and acts; steps are compared as numbers. */
+#include "checkpoint.h"
+
+#include <mltfr/log.h>
+
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { PATH_BYTES = 4096 };
+
+void mltfr_checkpoint_path(const char *run_dir, int64_t step, char *path, size_t bytes)
+{
+    snprintf(path, bytes, "%s/checkpoints/step-%08" PRId64 ".h5", run_dir, step);
+}
+
+/* The step of a file's name; -1 where it is no checkpoint's. */
+static int64_t step_of(const char *name)
+{
+    char digits[19] = "";
+    int end = 0;
+
+    return sscanf(name, "step-%18[0-9].h5%n", digits, &end) == 1 && end > 0 && name[end] == '\0'
+               ? strtoll(digits, NULL, 10)
+               : -1;
+}
+
+static int by_step(const void *a, const void *b)
+{
+    const int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+
+    return (x > y) - (x < y);
+}
+
+/* Up to `most` steps into `steps`, if there is one; how many checkpoints there are. */
+static int64_t scan(DIR *directory, int64_t *steps, int64_t most)
+{
+    int64_t count = 0;
+
+    rewinddir(directory);
+    for (struct dirent *d = readdir(directory); d != NULL; d = readdir(directory))
+        if (step_of(d->d_name) >= 0) {
+            if (count < most)
+                steps[count] = step_of(d->d_name);
+            count++;
+        }
+    return count;
+}
+
+/* Steps of the checkpoints, rising; none where there is no directory. */
+static mltfr_status list(const char *run_dir, int64_t **steps, int64_t *count)
+{
+    mltfr_status st = MLTFR_OK;
+    char path[PATH_BYTES];
+    DIR *directory;
+
+    *steps = NULL;
+    *count = 0;
+    snprintf(path, sizeof path, "%s/checkpoints", run_dir);
+    directory = opendir(path);
+    if (directory == NULL)
+        return MLTFR_OK;
+    const int64_t most = scan(directory, NULL, 0);
+
+    MLTFR_TRY(MLTFR_NEW(*steps, most));
+    *count = scan(directory, *steps, most);
+    *count = *count < most ? *count : most;
+    qsort(*steps, (size_t)*count, sizeof **steps, by_step);
+done:
+    closedir(directory);
+    return st;
+}
+
+mltfr_status mltfr_checkpoint_newest(mltfr_comm *comm, const char *run_dir, char *path,
+                                     size_t bytes)
+{
+    mltfr_status st = MLTFR_OK;
+    int64_t *steps = NULL, count = 0;
+
+    path[0] = '\0';
+    MLTFR_AGREE(comm, mltfr_comm_rank(comm) == 0 ? list(run_dir, &steps, &count) : MLTFR_OK);
+    mltfr_comm_bcast(comm, &count, sizeof count, 0);
+    while (count-- > 0) {
+        int64_t step = steps != NULL ? steps[count] : 0;
+        mltfr_comm_bcast(comm, &step, sizeof step, 0);
+        mltfr_checkpoint_path(run_dir, step, path, bytes);
+        st = mltfr_checkpoint_check(comm, path);
+        if (st == MLTFR_OK || st > MLTFR_E_IO)
+            break;
+        mltfr_warn("%s; it is skipped", mltfr_error_text);
+        path[0] = '\0';
+        st = MLTFR_OK;
+    }
+done:
+    MLTFR_FREE(steps);
+    return st;
+}
+
+void mltfr_checkpoint_prune(mltfr_comm *comm, const char *run_dir, int64_t keep, int64_t best_step)
+{
+    int64_t *steps = NULL, count = 0;
+    char path[PATH_BYTES];
+
+    if (mltfr_comm_rank(comm) != 0 || list(run_dir, &steps, &count) != MLTFR_OK)
+        return;
+    for (int64_t i = 0; i < count - keep; i++) {
+        mltfr_checkpoint_path(run_dir, steps[i], path, sizeof path);
+        if (steps[i] != best_step && unlink(path) != 0)
+            mltfr_warn("%s: cannot be removed: %s", path, strerror(errno));
+    }
+    MLTFR_FREE(steps);
+}
+
+void mltfr_checkpoint_set_aside(mltfr_comm *comm, const char *run_dir, int64_t step)
+{
+    int64_t *steps = NULL, count = 0;
+    char path[PATH_BYTES], aside[PATH_BYTES + 8];
+
+    if (mltfr_comm_rank(comm) != 0 || list(run_dir, &steps, &count) != MLTFR_OK)
+        return;
+    while (count-- > 0 && steps[count] > step) {
+        mltfr_checkpoint_path(run_dir, steps[count], path, sizeof path);
+        snprintf(aside, sizeof aside, "%s.aside", path);
+        if (rename(path, aside) != 0)
+            mltfr_warn("%s: cannot be renamed: %s", path, strerror(errno));
+        else
+            mltfr_warn("%s is later than where the run goes on: renamed to %s", path, aside);
+    }
+    MLTFR_FREE(steps);
+}
