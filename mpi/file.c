@@ -10,8 +10,11 @@
 #include <mltfr/mem.h>
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+
+enum { SHAPE_BYTES = 23 * MLTFR_MAX_DIMS };
 
 /* One transfer moves at most this many bytes a rank: MPI counts are int. */
 static const int64_t most_bytes = INT64_C(1) << 30;
@@ -308,17 +311,29 @@ done:
     return st;
 }
 
+/* `[3][64]`; `one number` where there are no dimensions. */
+static const char *say_shape(const mltfr_shape *shape, char text[SHAPE_BYTES])
+{
+    int at = snprintf(text, SHAPE_BYTES, "%s", shape->ndim == 0 ? "one number" : "");
+
+    for (int i = 0; i < shape->ndim; i++)
+        at += snprintf(text + at, (size_t)(SHAPE_BYTES - at), "[%lld]", (long long)shape->dims[i]);
+    return text;
+}
+
 /* Does the array have the dimensions that are wanted? */
 static mltfr_status check_shape(mltfr_file *f, const char *name, const mltfr_shape *want)
 {
     mltfr_shape have;
     mltfr_status st = mltfr_file_shape(f, name, &have);
 
+    char is[SHAPE_BYTES], needed[SHAPE_BYTES];
+
     if (st == MLTFR_OK &&
         (have.ndim != want->ndim ||
          memcmp(have.dims, want->dims, (size_t)want->ndim * sizeof *want->dims) != 0))
-        st = mltfr_fail(MLTFR_E_DATA, "%s: array '%s' has another shape than is needed here",
-                        f->path, name);
+        st = mltfr_fail(MLTFR_E_DATA, "%s: array '%s' is %s, needed is %s", f->path, name,
+                        say_shape(&have, is), say_shape(want, needed));
     return st;
 }
 

@@ -80,14 +80,14 @@ void mltfr_matrix_multiply_symmetric(mltfr_view A, mltfr_view B, mltfr_view C)
                 &zero, c.data, &c.i, &c.j, c.desc);
 }
 
-void mltfr_matrix_copy(mltfr_view A, mltfr_view C)
+void mltfr_matrix_add(double alpha, mltfr_view A, double beta, mltfr_view C)
 {
     place a = place_of(A), c = place_of(C);
     int m = (int)C.rows, n = (int)C.cols;
-    double one = 1, zero = 0;
 
     if (!nothing(C))
-        pdgeadd_("N", &m, &n, &one, a.data, &a.i, &a.j, a.desc, &zero, c.data, &c.i, &c.j, c.desc);
+        pdgeadd_("N", &m, &n, &alpha, a.data, &a.i, &a.j, a.desc, &beta, c.data, &c.i, &c.j,
+                 c.desc);
 }
 
 void mltfr_matrix_transpose(mltfr_view A, mltfr_view C)

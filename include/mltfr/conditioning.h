@@ -14,6 +14,9 @@
 typedef struct {
     void *context;
     const char *name; /**< of the LLM */
+    /** Where it came from, to be recorded: what the user called the file, the tensor in it and its
+     *  stored type; NULL members: unknown. */
+    const char *path, *tensor, *type;
     int64_t rows, width;
     bool wide; /**< rows are double, not float */
     /** Rows [first, first + rows) into out, float or double. */
@@ -27,22 +30,48 @@ typedef struct {
 } mltfr_table_source;
 
 /** A table file as a source.  @local
- *  @param table, name  kept: must outlive the source */
-mltfr_table_source mltfr_table_as_source(mltfr_table *table, const char *name);
+ *  @param path         as it was given to mltfr_table_open
+ *  @param table, name  kept, and path: must outlive the source */
+mltfr_table_source mltfr_table_as_source(mltfr_table *table, const char *name, const char *path);
 
+/** How the spaces are brought together.
+ *
+ *  procrustes, for anchors too few for gcca (which wants more than D_k of each LLM): the hub h is
+ *  the LLM with the most fitted anchors.  X_k are an LLM's fitted anchor rows less their mean;
+ *  X_k^T X_h = U S V^T over the anchors that both have, W_k = U V^T (W_h = 1); H = sum over k != h
+ *  of X_h^T X_k W_k / tr S = E Lam E^T; U_k = W_k E[:, :r_c] are the r_c directions of the hub in
+ *  which the LLMs agree most.  At most min D_k directions, and fewer than any LLM's anchors in
+ *  common with the hub.  E9 and E10 follow. */
 typedef enum {
-    MLTFR_ALIGN_GCCA, /**< E6-E9 */
-    MLTFR_ALIGN_PCA   /**< each space on its own; always so for one LLM */
+    MLTFR_ALIGN_GCCA,      /**< E6-E9 */
+    MLTFR_ALIGN_PCA,       /**< each space on its own; always so for one LLM */
+    MLTFR_ALIGN_PROCRUSTES /**< rotations to one LLM */
 } mltfr_align;
+
+/** Controls (method, section 8): what a gain must survive.
+ *
+ *  The first three act on the tables between E5 and E7.  Means and covariances are those of the
+ *  kept rows, drawn anew with the seed; the same draws for any number of ranks. */
+typedef enum {
+    MLTFR_CONTROL_NONE,
+    MLTFR_CONTROL_GAUSSIAN, /**< each row N(mean, covariance) of its own LLM */
+    /** Rows of anchors N(mean, covariance of the anchors) jointly for all LLMs: the covariance of
+     *  two LLMs is that over the anchors both have (negative eigenvalues of the whole count as 0);
+     *  all other rows as with gaussian, with their own mean and covariance. */
+    MLTFR_CONTROL_GAUSSIAN_JOINT,
+    MLTFR_CONTROL_SHUFFLE, /**< the kept rows of each LLM but the first are permuted */
+    MLTFR_CONTROL_SCALE    /**< Z of the first LLM times 10 after E10; Z_c and all keys stay */
+} mltfr_control;
 
 typedef struct {
     mltfr_align align;
+    mltfr_control control;
     int64_t shared_dim;       /**< r_c; 0: as many as have a held-out correlation above .45 (C19) */
     int64_t specific_dim;     /**< r_s, may be 0 */
     double eps;               /**< ridge of the whitening, in mean eigenvalues */
     double held_out;          /**< share of the anchors held out; 0: none, and no report of C19 */
     double drop;              /**< share of the rows of lowest norm that are dropped */
-    uint64_t seed;            /**< which anchors are held out */
+    uint64_t seed;            /**< which anchors are held out; draws of the controls */
     bool whole_words;         /**< in a vocabulary that marks where words start, only marked tokens
                                    are anchors; false: any token is (C16) */
     int64_t block_rows;       /**< rows summed at a time: part of the bits of the result */
@@ -57,7 +86,7 @@ mltfr_conditioning_options mltfr_conditioning_defaults(void);
 /** Where the time goes. */
 typedef enum {
     MLTFR_PHASE_READ,   /**< tables, E5 */
-    MLTFR_PHASE_ANCHOR, /**< E6, and their rows to where they are summed */
+    MLTFR_PHASE_ANCHOR, /**< E6, a control's tables, anchor rows to where they are summed */
     MLTFR_PHASE_ALIGN,  /**< E7, E8, or the PCA */
     MLTFR_PHASE_JUDGE,  /**< C19 */
     MLTFR_PHASE_FINISH, /**< E9, E10 */
@@ -73,17 +102,34 @@ typedef struct {
     int64_t kept;                /**< V' */
     int64_t anchors;             /**< of its tokens */
     double cosine, cosine_after; /**< mean cosine of two rows, before and after */
+    double *spectrum;            /**< [width] eigenvalues of the covariance that was whitened (E7:
+                                      of fitted anchors; pca: of kept rows), falling; owned; NULL
+                                      with procrustes */
 } mltfr_llm_report;
+
+/** What two LLMs j < l have in common. */
+typedef struct {
+    int64_t j, l, anchors, held_out; /**< anchors both have, and how many of them are held out */
+    double *correlation; /**< [dims] held-out correlation by dimension; owned, NULL where there is
+                              none */
+    double p_at_1[2];    /**< held-out anchors of j found among those of l, and the other way round;
+                              NaN where there are none */
+} mltfr_pair_report;
 
 typedef struct {
     int64_t K, r_c, r_s;
     mltfr_llm_report llms[MLTFR_MAX_LLMS];
+    mltfr_pair_report *pairs; /**< [pair_count], (0,1), (0,2), .. (1,2), ..; owned */
+    int64_t pair_count;
+    int64_t hub; /**< the LLM that procrustes turns the others to; -1 for none */
     int64_t anchors, fitted, held_out;
-    int64_t dims;        /**< entries of correlation: the narrowest width, or 0 */
-    double *correlation; /**< [dims] on held-out anchors; owned, see mltfr_conditioning_clear */
+    int64_t dims;        /**< entries of correlation: at most the narrowest width, or 0 */
+    double *correlation; /**< [dims] on held-out anchors, mean over pairs (C19); owned */
     int64_t auto_dim;    /**< dimensions before the first with a correlation of .45 or less */
     double p_at_1;       /**< share of held-out anchors found; NaN where nothing was held out */
     double seconds[MLTFR_PHASES];
+    double operations[MLTFR_PHASES]; /**< floating-point, of dense algebra, all ranks together */
+    int64_t memory;                  /**< most bytes that a rank had resident */
 } mltfr_conditioning_report;
 
 /** Condition the tables of K LLMs and write the spaces file.  @collective{comm}
@@ -93,13 +139,20 @@ typedef struct {
  *  anchors in common it is the first LLM's shared block.  For two and more LLMs such a consensus
  *  has no meaning, and a warning says so.
  *  @param out_path  replaced as a whole when everything is written
- *  @param report    filled in, to be given to mltfr_conditioning_clear; the same on every rank
+ *  @param report    filled in, to be given to mltfr_conditioning_clear, also after a failure; the
+ *                   same on every rank
  *  @return MLTFR_E_USAGE if the widths or the anchors do not allow what is asked for, MLTFR_E_DATA
  *          for a table with values that are not finite, MLTFR_E_NUMERIC, MLTFR_E_IO; the same on
  *          every rank */
 mltfr_status mltfr_condition(mltfr_comm *comm, const mltfr_table_source tables[], int64_t K,
                              const mltfr_conditioning_options *options, const char *out_path,
                              mltfr_conditioning_report *report);
+
+/** "read", "anchors", .. : a constant string.  @local */
+const char *mltfr_conditioning_phase_name(mltfr_conditioning_phase phase);
+
+/** Dimensions that hold this share of the variance; the spectrum must be there.  @local */
+int64_t mltfr_spectrum_dims(const mltfr_llm_report *llm, double share);
 
 /** Print the report, a figure a line, `P@1 0.951` among them.  @local */
 void mltfr_conditioning_say(const mltfr_conditioning_report *report);

@@ -111,8 +111,8 @@ void mltfr_matrix_multiply(double alpha, mltfr_view A, bool transposed, mltfr_vi
 /** C = A B with A symmetric, its upper triangle given.  @collective{grid} */
 void mltfr_matrix_multiply_symmetric(mltfr_view A, mltfr_view B, mltfr_view C);
 
-/** C = A.  @collective{grid} */
-void mltfr_matrix_copy(mltfr_view A, mltfr_view C);
+/** C = alpha A + beta C.  @collective{grid} */
+void mltfr_matrix_add(double alpha, mltfr_view A, double beta, mltfr_view C);
 
 /** C = A^T.  @collective{grid} */
 void mltfr_matrix_transpose(mltfr_view A, mltfr_view C);

@@ -41,7 +41,8 @@ static mltfr_status tables_open(const mltfr_settings *s, const char *tensor, mlt
 
         MLTFR_TRY(
             mltfr_table_open(s->tokens_tables[k].path, own != NULL ? own : tensor, &tables[k]));
-        sources[k] = mltfr_table_as_source(tables[k], s->tokens_tables[k].name);
+        sources[k] = mltfr_table_as_source(tables[k], s->tokens_tables[k].name,
+                                           s->tokens_tables[k].path);
     }
 done:
     return st;

@@ -29,12 +29,15 @@ static uint64_t table_digest(void *table)
     return mltfr_table_digest(table);
 }
 
-mltfr_table_source mltfr_table_as_source(mltfr_table *table, const char *name)
+mltfr_table_source mltfr_table_as_source(mltfr_table *table, const char *name, const char *path)
 {
     bool strings = mltfr_table_has_strings(table);
 
     return (mltfr_table_source){.context = table,
                                 .name = name,
+                                .path = path,
+                                .tensor = mltfr_table_tensor_name(table),
+                                .type = mltfr_table_type(table),
                                 .rows = mltfr_table_rows(table),
                                 .width = mltfr_table_width(table),
                                 .read = read_table,
@@ -77,17 +80,26 @@ static mltfr_status check_widths(const mltfr_table_source tables[], int64_t K,
 
 /* ---- phases -------------------------------------------------------------------------------- */
 
+static double operations(const mltfr_conditioner *c)
+{
+    return c->operations + (c->grid != NULL ? mltfr_grid_operations(c->grid) : 0);
+}
+
 static void begin_phase(mltfr_conditioner *c)
 {
     c->clock = mltfr_seconds();
+    c->counted = operations(c);
 }
 
+/* Operations are integers below 2^53: their sum over the ranks is exact. */
 static void end_phase(mltfr_conditioner *c, mltfr_conditioning_phase phase)
 {
-    double now = mltfr_seconds();
+    int64_t done = (int64_t)(operations(c) - c->counted);
 
-    c->report->seconds[phase] += now - c->clock;
-    c->clock = now;
+    mltfr_comm_sum_i64(c->comm, &done, 1);
+    c->report->operations[phase] += (double)done;
+    c->report->seconds[phase] += mltfr_seconds() - c->clock;
+    begin_phase(c);
 }
 
 static mltfr_status load(mltfr_conditioner *c, const mltfr_table_source tables[])
@@ -101,8 +113,7 @@ static mltfr_status load(mltfr_conditioner *c, const mltfr_table_source tables[]
         llm->source = tables[k];
         MLTFR_TRY(mltfr_llm_load(c, llm));
         MLTFR_TRY(mltfr_llm_clean(c, llm, r));
-        MLTFR_TRY(mltfr_llm_mean(c, llm));
-        MLTFR_TRY(mltfr_llm_cosine(c, llm, false, &r->cosine));
+        MLTFR_TRY(mltfr_llm_mean(c, llm, &r->cosine));
         snprintf(r->name, sizeof r->name, "%s", llm->source.name);
         r->rows = llm->V;
         r->width = llm->D;
@@ -118,18 +129,12 @@ static mltfr_status find_anchors(mltfr_conditioner *c)
 {
     mltfr_status st = MLTFR_OK;
     mltfr_anchors *an = &c->anchors;
-    mltfr_conditioning_report *r = c->report;
 
     MLTFR_AGREE(c->comm, mltfr_anchors_find(c->llms, c->K, c->options->whole_words, an));
     if (!c->pca)
         MLTFR_TRY(mltfr_anchors_hold_out(an, c->options));
     an->blocks = mltfr_blocks_of(c->comm, an->count, c->options->block_rows);
-    r->anchors = an->count;
-    r->held_out = an->held_count;
-    r->fitted = c->pca ? 0 : an->count - an->held_count;
-    for (int64_t a = 0; a < an->count; a++)
-        for (int64_t k = 0; k < c->K; k++)
-            r->llms[k].anchors += an->ids[a * an->K + k] >= 0;
+    MLTFR_AGREE(c->comm, mltfr_report_anchors(c));
 done:
     return st;
 }
@@ -140,6 +145,11 @@ static mltfr_status choose_shared(mltfr_conditioner *c)
     mltfr_status st = MLTFR_OK;
     int64_t room = c->narrowest - c->r_s;
 
+    if (c->options->shared_dim > c->dims)
+        MLTFR_FAIL(MLTFR_E_USAGE,
+                   "tokens.shared_dim %lld: the anchors that LLMs share with the hub span %lld "
+                   "dimensions, so at most %lld are allowed",
+                   (long long)c->options->shared_dim, (long long)c->dims, (long long)c->dims);
     if (c->options->shared_dim > 0)
         goto done;
     if (c->anchors.held_count == 0)
@@ -157,7 +167,8 @@ done:
     return st;
 }
 
-static mltfr_status align_gcca(mltfr_conditioner *c)
+/* E6-E8 or rotations, and C19: the shared block of each LLM. */
+static mltfr_status align_anchors(mltfr_conditioner *c)
 {
     mltfr_status st = MLTFR_OK;
     bool judged = c->anchors.held_count > 0;
@@ -165,25 +176,26 @@ static mltfr_status align_gcca(mltfr_conditioner *c)
     for (int64_t k = 0; k < c->K; k++)
         MLTFR_TRY(mltfr_anchor_rows(c, &c->llms[k], false, c->llms[k].D, &c->llms[k].anchor_rows));
     end_phase(c, MLTFR_PHASE_ANCHOR);
-    MLTFR_TRY(mltfr_gcca(c));
+    MLTFR_TRY(c->options->align == MLTFR_ALIGN_PROCRUSTES ? mltfr_procrustes(c) : mltfr_gcca(c));
     end_phase(c, MLTFR_PHASE_ALIGN);
     if (judged)
         MLTFR_TRY(mltfr_judge_correlation(c));
     MLTFR_TRY(choose_shared(c));
-    MLTFR_TRY(mltfr_gcca_maps(c));
+    MLTFR_TRY(mltfr_shared_maps(c));
     if (judged)
         MLTFR_TRY(mltfr_judge_retrieval(c));
     end_phase(c, MLTFR_PHASE_JUDGE);
     for (int64_t k = 0; k < c->K; k++) {
         mltfr_rows_destroy(&c->llms[k].anchor_rows);
         mltfr_matrix_destroy(&c->W[k]);
-        MLTFR_TRY(mltfr_specific(c, &c->llms[k]));
     }
+    for (int64_t k = 0; k < c->K; k++)
+        MLTFR_TRY(mltfr_specific(c, &c->llms[k]));
 done:
     return st;
 }
 
-static mltfr_status align_pca(mltfr_conditioner *c)
+static mltfr_status align_alone(mltfr_conditioner *c)
 {
     mltfr_status st = MLTFR_OK;
 
@@ -202,18 +214,24 @@ done:
     return st;
 }
 
+static void scale_first(mltfr_conditioner *c)
+{
+    for (int64_t i = 0; i < c->llms[0].Z.rows; i++)
+        mltfr_rows_scale(&c->llms[0].Z, i, 10);
+}
+
 static mltfr_status finish(mltfr_conditioner *c)
 {
     mltfr_status st = MLTFR_OK;
 
     for (int64_t k = 0; k < c->K; k++) {
-        MLTFR_TRY(mltfr_finish(c, &c->llms[k]));
-        mltfr_rows_destroy(&c->llms[k].raw);
-        MLTFR_TRY(mltfr_llm_cosine(c, &c->llms[k], true, &c->report->llms[k].cosine_after));
+        MLTFR_TRY(mltfr_finish(c, &c->llms[k], &c->report->llms[k].cosine_after));
+        mltfr_llm_release(&c->llms[k]);
     }
     MLTFR_TRY(mltfr_consensus_space(c));
-    c->report->r_c = c->r_c;
-    c->report->r_s = c->r_s;
+    if (c->options->control == MLTFR_CONTROL_SCALE)
+        scale_first(c);
+    MLTFR_AGREE(c->comm, mltfr_report_spaces(c));
     end_phase(c, MLTFR_PHASE_FINISH);
 done:
     return st;
@@ -228,7 +246,7 @@ mltfr_status mltfr_conditioner_run(mltfr_conditioner *c, mltfr_comm *comm,
 {
     mltfr_status st = MLTFR_OK;
 
-    *report = (mltfr_conditioning_report){.K = K, .p_at_1 = NAN};
+    *report = (mltfr_conditioning_report){.K = K, .p_at_1 = NAN, .hub = -1};
     *c = (mltfr_conditioner){.comm = comm,
                              .options = options,
                              .report = report,
@@ -241,8 +259,9 @@ mltfr_status mltfr_conditioner_run(mltfr_conditioner *c, mltfr_comm *comm,
     MLTFR_TRY(load(c, tables));
     end_phase(c, MLTFR_PHASE_READ);
     MLTFR_TRY(find_anchors(c));
+    MLTFR_TRY(mltfr_control_tables(c));
     end_phase(c, MLTFR_PHASE_ANCHOR);
-    MLTFR_TRY(c->pca ? align_pca(c) : align_gcca(c));
+    MLTFR_TRY(c->pca ? align_alone(c) : align_anchors(c));
     MLTFR_TRY(finish(c));
 done:
     return st;
@@ -272,45 +291,8 @@ mltfr_status mltfr_condition(mltfr_comm *comm, const mltfr_table_source tables[]
     begin_phase(&c);
     MLTFR_TRY(mltfr_conditioning_write(&c, out_path));
     end_phase(&c, MLTFR_PHASE_WRITE);
+    report->memory = mltfr_report_memory(comm);
 done:
     mltfr_conditioner_destroy(&c);
     return st;
-}
-
-/* ---- report -------------------------------------------------------------------------------- */
-
-static void say_judgement(const mltfr_conditioning_report *r)
-{
-    if (r->dims > 0)
-        mltfr_say("held-out correlation first %.3f, last of %lld shared %.3f, above .45: %lld",
-                  r->correlation[0], (long long)r->r_c, r->correlation[r->r_c - 1],
-                  (long long)r->auto_dim);
-    if (!isnan(r->p_at_1))
-        mltfr_say("P@1 %.3f", r->p_at_1);
-}
-
-void mltfr_conditioning_say(const mltfr_conditioning_report *r)
-{
-    static const char *const phases[] = {"read", "anchors", "align", "judge", "finish", "write"};
-
-    for (int64_t k = 0; k < r->K; k++) {
-        const mltfr_llm_report *l = &r->llms[k];
-        mltfr_say("%s: %lld tokens x %lld, %lld kept (dropped: %lld special, %lld byte or unused, "
-                  "%lld of low norm), %lld anchors, mean cosine %.3f -> %.3f",
-                  l->name, (long long)l->rows, (long long)l->width, (long long)l->kept,
-                  (long long)l->special, (long long)l->odd, (long long)l->low,
-                  (long long)l->anchors, l->cosine, l->cosine_after);
-    }
-    mltfr_say("dimensions %lld shared + %lld specific", (long long)r->r_c, (long long)r->r_s);
-    mltfr_say("anchors %lld: %lld fitted, %lld held out", (long long)r->anchors,
-              (long long)r->fitted, (long long)r->held_out);
-    say_judgement(r);
-    for (int i = 0; i < MLTFR_PHASES; i++)
-        mltfr_say("seconds %s %.2f", phases[i], r->seconds[i]);
-}
-
-void mltfr_conditioning_clear(mltfr_conditioning_report *report)
-{
-    MLTFR_FREE(report->correlation);
-    report->dims = 0;
 }

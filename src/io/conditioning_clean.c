@@ -38,45 +38,39 @@ bool mltfr_token_is_odd(const char *s, size_t bytes)
 
 /* ---- reading ------------------------------------------------------------------------------- */
 
-static mltfr_status read_rows(mltfr_llm *llm)
-{
-    mltfr_status st = MLTFR_OK;
-    const mltfr_blocks *b = &llm->tokens;
-
-    MLTFR_TRY(mltfr_rows_create(&llm->raw, b->end - b->begin, llm->D, llm->source.wide));
-    for (int64_t i = b->first; i < b->last; i++) {
-        int64_t at = mltfr_blocks_begin(b, i), end = mltfr_blocks_begin(b, i + 1);
-        MLTFR_TRY(llm->source.read(llm->source.context, at, end - at,
-                                   mltfr_rows_at(&llm->raw, at - b->begin)));
-    }
-done:
-    return st;
-}
-
 mltfr_status mltfr_llm_load(mltfr_conditioner *c, mltfr_llm *llm)
 {
     llm->V = llm->source.rows;
     llm->D = llm->source.width;
     llm->tokens = mltfr_blocks_of(c->comm, llm->V, c->options->block_rows);
-    return mltfr_comm_agree(c->comm, read_rows(llm));
+    llm->page_block = -1;
+    return mltfr_comm_agree(
+        c->comm, mltfr_rows_create(&llm->page, llm->tokens.size, llm->D, llm->source.wide));
 }
 
 /* ---- norms --------------------------------------------------------------------------------- */
 
-static mltfr_status own_norms(const mltfr_llm *llm, double *norm)
+/* All own rows are looked at here. */
+static mltfr_status own_norms(mltfr_llm *llm, double *norm)
 {
-    for (int64_t i = 0; i < llm->raw.rows; i++) {
-        norm[i] = mltfr_rows_norm(&llm->raw, i);
-        if (!isfinite(norm[i]))
-            return mltfr_fail(MLTFR_E_DATA,
-                              "token table %s: row %lld has values that are not finite",
-                              llm->source.name, (long long)(llm->tokens.begin + i));
+    const mltfr_blocks *b = &llm->tokens;
+
+    for (int64_t block = b->first; block < b->last; block++) {
+        int64_t first, end = mltfr_blocks_begin(b, block + 1);
+        const mltfr_rows *rows = mltfr_llm_block(llm, block, &first);
+        for (int64_t id = first; id < end; id++) {
+            norm[id - b->begin] = mltfr_rows_norm(rows, id - first);
+            if (llm->st == MLTFR_OK && !isfinite(norm[id - b->begin]))
+                llm->st = mltfr_fail(MLTFR_E_DATA,
+                                     "token table %s: row %lld has values that are not finite",
+                                     llm->source.name, (long long)id);
+        }
     }
-    return MLTFR_OK;
+    return llm->st;
 }
 
 /* Norms of all V rows on every rank. */
-static mltfr_status all_norms(mltfr_conditioner *c, const mltfr_llm *llm, double *all)
+static mltfr_status all_norms(mltfr_conditioner *c, mltfr_llm *llm, double *all)
 {
     mltfr_status st = MLTFR_OK;
     int size = mltfr_comm_size(c->comm);
@@ -87,7 +81,7 @@ static mltfr_status all_norms(mltfr_conditioner *c, const mltfr_llm *llm, double
         bytes[p] = (mltfr_blocks_rank(&llm->tokens, c->comm, p + 1) -
                     mltfr_blocks_rank(&llm->tokens, c->comm, p)) *
                    (int64_t)sizeof *mine;
-    MLTFR_AGREE(c->comm, MLTFR_NEW(mine, llm->raw.rows));
+    MLTFR_AGREE(c->comm, MLTFR_NEW(mine, llm->tokens.end - llm->tokens.begin));
     MLTFR_AGREE(c->comm, own_norms(llm, mine));
     mltfr_comm_allgatherv(c->comm, mine, bytes, all);
 done:

@@ -41,7 +41,7 @@ static void count_rows(const mltfr_conditioner *c, const mltfr_llm *llm, int64_t
 }
 
 /* Own rows, by rising anchor. */
-static void pack(const mltfr_conditioner *c, const mltfr_llm *llm, bool finished, size_t bytes,
+static void pack(const mltfr_conditioner *c, mltfr_llm *llm, bool finished, size_t bytes,
                  char *send)
 {
     int me = mltfr_comm_rank(c->comm);
@@ -50,10 +50,11 @@ static void pack(const mltfr_conditioner *c, const mltfr_llm *llm, bool finished
         int64_t id = token_of(c, llm, a);
         if (id < 0 || owner(c, &llm->tokens, id) != me)
             continue;
-        memcpy(send,
-               finished ? mltfr_rows_at(&llm->Z, mltfr_llm_kept_index(llm, id) - llm->first_kept)
-                        : mltfr_rows_at(&llm->raw, id - llm->tokens.begin),
-               bytes);
+        if (finished)
+            memcpy(send, mltfr_rows_at(&llm->Z, mltfr_llm_kept_index(llm, id) - llm->first_kept),
+                   bytes);
+        else
+            mltfr_llm_row(llm, id, send);
         send += bytes;
     }
 }
@@ -80,8 +81,8 @@ static void unpack(const mltfr_conditioner *c, const mltfr_llm *llm, const int64
     }
 }
 
-mltfr_status mltfr_anchor_rows(mltfr_conditioner *c, const mltfr_llm *llm, bool finished,
-                               int64_t cols, mltfr_rows *out)
+mltfr_status mltfr_anchor_rows(mltfr_conditioner *c, mltfr_llm *llm, bool finished, int64_t cols,
+                               mltfr_rows *out)
 {
     mltfr_status st = MLTFR_OK;
     const mltfr_blocks *b = &c->anchors.blocks;
@@ -99,6 +100,7 @@ mltfr_status mltfr_anchor_rows(mltfr_conditioner *c, const mltfr_llm *llm, bool 
     MLTFR_AGREE(c->comm, mltfr_alloc(&send, (size_t)mltfr_exchange_sent(plan), bytes));
     MLTFR_AGREE(c->comm, mltfr_alloc(&received, (size_t)mltfr_exchange_received(plan), bytes));
     pack(c, llm, finished, bytes, send);
+    MLTFR_AGREE(c->comm, llm->st);
     mltfr_exchange_forward(plan, (int64_t)bytes, send, received);
     unpack(c, llm, from, bytes, received, out);
 done:

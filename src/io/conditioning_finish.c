@@ -22,7 +22,8 @@ static void join_maps(const mltfr_conditioner *c, const mltfr_llm *llm, double *
     }
 }
 
-static mltfr_status project(mltfr_conditioner *c, mltfr_llm *llm)
+/* Z = (T - mu) map, and by block the sums and the squares of the columns. */
+static mltfr_status project(mltfr_conditioner *c, mltfr_llm *llm, double *sums)
 {
     mltfr_status st = MLTFR_OK;
     const mltfr_blocks *b = &llm->tokens;
@@ -36,10 +37,16 @@ static mltfr_status project(mltfr_conditioner *c, mltfr_llm *llm)
     join_maps(c, llm, map);
     for (int64_t i = b->first; i < b->last; i++) {
         int64_t rows = mltfr_llm_fill(llm, i, llm->D, X);
+        double *sum = sums + 2 * (i - b->first) * r;
         mltfr_product_nn(rows, r, llm->D, X, map, Y);
-        for (int64_t j = 0; j < rows; j++)
+        for (int64_t j = 0; j < rows; j++) {
+            mltfr_vector_add(r, 1, Y + j * r, sum);
+            mltfr_vector_add_squares(r, Y + j * r, sum + r);
             mltfr_rows_put(&llm->Z, at++, Y + j * r);
+        }
     }
+    c->operations += 2. * (double)(n * r * llm->D);
+    st = llm->st;
 done:
     MLTFR_FREE(map);
     MLTFR_FREE(X);
@@ -49,62 +56,28 @@ done:
 
 /* ---- columns ------------------------------------------------------------------------------- */
 
-/* Mean over the kept rows of (Z - centre)^power by column. */
-static mltfr_status moment(mltfr_conditioner *c, const mltfr_llm *llm, const double *centre,
-                           int power, double *out)
-{
-    mltfr_status st = MLTFR_OK;
-    const mltfr_blocks *b = &llm->tokens;
-    int64_t r = llm->Z.width;
-    double *sums = NULL, *row = NULL;
-
-    MLTFR_AGREE(c->comm, MLTFR_NEW(sums, (b->last - b->first) * r));
-    MLTFR_AGREE(c->comm, MLTFR_NEW(row, r));
-    for (int64_t i = llm->kept_before[b->first]; i < llm->kept_before[b->last]; i++) {
-        double *sum = sums + (llm->kept[i] / b->size - b->first) * r;
-        mltfr_rows_get(&llm->Z, i - llm->first_kept, r, centre, row);
-        for (int64_t j = 0; j < r; j++)
-            sum[j] += power == 1 ? row[j] : row[j] * row[j];
-    }
-    MLTFR_TRY(mltfr_blocks_sum(c->comm, b, r, sums, out));
-    for (int64_t j = 0; j < r; j++)
-        out[j] /= (double)llm->count;
-done:
-    MLTFR_FREE(sums);
-    MLTFR_FREE(row);
-    return st;
-}
-
-/* Columns to unit variance over sqrt(r). */
-static mltfr_status scale_columns(mltfr_conditioner *c, mltfr_llm *llm)
+/* What each column is multiplied with: unit variance, over sqrt(r).  T - mu has mean 0, so the
+ * mean of the squares hardly differs from the variance and nothing cancels. */
+static mltfr_status column_scales(mltfr_conditioner *c, const mltfr_llm *llm, const double *sums,
+                                  double *scale)
 {
     mltfr_status st = MLTFR_OK;
     int64_t r = llm->Z.width;
-    double *mean = NULL, *scale = NULL, *row = NULL;
+    double *total = NULL, n = (double)llm->count;
 
-    MLTFR_AGREE(c->comm, MLTFR_NEW(mean, r));
-    MLTFR_AGREE(c->comm, MLTFR_NEW(scale, r));
-    MLTFR_AGREE(c->comm, MLTFR_NEW(row, r));
-    MLTFR_TRY(moment(c, llm, NULL, 1, mean));
-    MLTFR_TRY(moment(c, llm, mean, 2, scale));
+    MLTFR_AGREE(c->comm, MLTFR_NEW(total, 2 * r));
+    MLTFR_TRY(mltfr_blocks_sum(c->comm, &llm->tokens, 2 * r, sums, total));
     for (int64_t j = 0; j < r; j++) {
-        if (!(scale[j] > 0 && isfinite(scale[j])))
+        double mean = total[j] / n, variance = total[r + j] / n - mean * mean;
+        if (!(variance > 0 && isfinite(variance)))
             MLTFR_FAIL(MLTFR_E_NUMERIC,
                        "token table %s has no variance in dimension %lld of %lld: smaller "
                        "tokens.shared_dim and tokens.specific_dim are needed",
                        llm->source.name, (long long)j, (long long)r);
-        scale[j] = 1 / sqrt(scale[j]) / sqrt((double)r);
-    }
-    for (int64_t i = 0; i < llm->Z.rows; i++) {
-        mltfr_rows_get(&llm->Z, i, r, NULL, row);
-        for (int64_t j = 0; j < r; j++)
-            row[j] *= scale[j];
-        mltfr_rows_put(&llm->Z, i, row);
+        scale[j] = 1 / sqrt(variance) / sqrt((double)r);
     }
 done:
-    MLTFR_FREE(mean);
-    MLTFR_FREE(scale);
-    MLTFR_FREE(row);
+    MLTFR_FREE(total);
     return st;
 }
 
@@ -127,40 +100,68 @@ static double quantile(double *x, int64_t n)
     return i + 1 < n ? x[i] + (x[i + 1] - x[i]) * (at - (double)i) : x[i];
 }
 
-static mltfr_status clip_rows(mltfr_conditioner *c, mltfr_llm *llm)
+/* Scale the columns; norms of the rows, and by block the sums of unit rows. */
+static void scale_rows(mltfr_llm *llm, const double *scale, double *row, double *norm,
+                       double *units)
+{
+    const mltfr_blocks *b = &llm->tokens;
+    int64_t r = llm->Z.width;
+
+    for (int64_t i = 0; i < llm->Z.rows; i++) {
+        int64_t block = llm->kept[llm->first_kept + i] / b->size - b->first;
+        mltfr_rows_get(&llm->Z, i, r, NULL, row);
+        mltfr_vector_multiply(r, scale, row);
+        mltfr_rows_put(&llm->Z, i, row);
+        norm[i] = mltfr_rows_norm(&llm->Z, i);
+        mltfr_vector_add(r, 1 / fmax(norm[i], 1e-300), row, units + block * r);
+    }
+}
+
+/* Clip the norms of this rank's rows. */
+static mltfr_status clip_rows(mltfr_conditioner *c, mltfr_llm *llm, const double *mine)
 {
     mltfr_status st = MLTFR_OK;
     int size = mltfr_comm_size(c->comm);
     int64_t bytes[size];
-    double *mine = NULL, *all = NULL;
+    double *all = NULL;
 
     for (int p = 0; p < size; p++)
         bytes[p] = (llm->kept_before[mltfr_share_first(llm->tokens.blocks, size, p + 1)] -
                     llm->kept_before[mltfr_share_first(llm->tokens.blocks, size, p)]) *
                    (int64_t)sizeof *mine;
-    MLTFR_AGREE(c->comm, MLTFR_NEW(mine, llm->Z.rows));
     MLTFR_AGREE(c->comm, MLTFR_NEW(all, llm->count));
-    for (int64_t i = 0; i < llm->Z.rows; i++)
-        mine[i] = mltfr_rows_norm(&llm->Z, i);
     mltfr_comm_allgatherv(c->comm, mine, bytes, all);
     double most = quantile(all, llm->count);
     for (int64_t i = 0; i < llm->Z.rows; i++)
         if (mine[i] > most)
             mltfr_rows_scale(&llm->Z, i, most / mine[i]);
 done:
-    MLTFR_FREE(mine);
     MLTFR_FREE(all);
     return st;
 }
 
-mltfr_status mltfr_finish(mltfr_conditioner *c, mltfr_llm *llm)
+mltfr_status mltfr_finish(mltfr_conditioner *c, mltfr_llm *llm, double *cosine)
 {
     mltfr_status st = MLTFR_OK;
+    int64_t r = c->r_c + c->r_s, blocks = llm->tokens.last - llm->tokens.first;
+    double *sums = NULL, *scale = NULL, *row = NULL, *norm = NULL, *units = NULL;
 
-    MLTFR_AGREE(c->comm, project(c, llm));
-    MLTFR_TRY(scale_columns(c, llm));
-    MLTFR_TRY(clip_rows(c, llm));
+    MLTFR_AGREE(c->comm, MLTFR_NEW(sums, 2 * blocks * r));
+    MLTFR_AGREE(c->comm, MLTFR_NEW(scale, r));
+    MLTFR_AGREE(c->comm, MLTFR_NEW(row, r));
+    MLTFR_AGREE(c->comm, MLTFR_NEW(units, blocks * r));
+    MLTFR_AGREE(c->comm, project(c, llm, sums));
+    MLTFR_AGREE(c->comm, MLTFR_NEW(norm, llm->Z.rows));
+    MLTFR_TRY(column_scales(c, llm, sums, scale));
+    scale_rows(llm, scale, row, norm, units);
+    MLTFR_TRY(mltfr_llm_cosine(c, llm, r, units, cosine));
+    MLTFR_TRY(clip_rows(c, llm, norm));
 done:
+    MLTFR_FREE(sums);
+    MLTFR_FREE(scale);
+    MLTFR_FREE(row);
+    MLTFR_FREE(norm);
+    MLTFR_FREE(units);
     return st;
 }
 
@@ -183,8 +184,7 @@ static mltfr_status add_shared(mltfr_conditioner *c, int64_t k)
             present += an->ids[a * c->K + l] >= 0;
         mltfr_rows_get(&rows, i, c->r_c, NULL, x);
         mltfr_rows_get(&c->Zc, i, c->r_c, NULL, sum);
-        for (int64_t j = 0; j < c->r_c; j++)
-            sum[j] += x[j] / (double)present;
+        mltfr_vector_add(c->r_c, 1 / (double)present, x, sum);
         mltfr_rows_put(&c->Zc, i, sum);
     }
 done:

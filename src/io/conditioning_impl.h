@@ -32,6 +32,11 @@ void mltfr_rows_put(mltfr_rows *rows, int64_t i, const double *in);
 void mltfr_rows_scale(mltfr_rows *rows, int64_t i, double factor);
 double mltfr_rows_norm(const mltfr_rows *rows, int64_t i);
 
+/** sum += factor x;  sum += x^2 by element;  x *= factors by element.  @local */
+void mltfr_vector_add(int64_t n, double factor, const double *x, double *sum);
+void mltfr_vector_add_squares(int64_t n, const double *x, double *sum);
+void mltfr_vector_multiply(int64_t n, const double *factors, double *x);
+
 /* ---- blocks (conditioning_rows.c) ----------------------------------------------------------- */
 
 /** Things 0 .. count - 1 (token ids, or anchors) in blocks of `size`, the blocks shared out among
@@ -60,7 +65,11 @@ typedef struct {
     mltfr_table_source source;
     int64_t V, D;
     mltfr_blocks tokens;
-    mltfr_rows raw;         /**< this rank's tokens [tokens.begin, tokens.end) */
+    mltfr_rows page;        /**< the table's rows of block `page_block`, read when asked for */
+    int64_t page_block;     /**< -1: none */
+    mltfr_status st;        /**< of reading: the first failure */
+    mltfr_rows made;        /**< tokens.control: this rank's tokens [tokens.begin, tokens.end) in
+                                 place of the table's; no data: the table counts */
     int64_t count, *kept;   /**< [count] token ids left by E5, of all ranks: the rows of Z */
     int64_t *kept_before;   /**< [blocks + 1] kept rows before a block */
     double *mean;           /**< [D] over kept rows */
@@ -94,10 +103,11 @@ typedef struct {
     mltfr_anchors anchors;
     int64_t total_width, narrowest;  /**< sum and least of D_k */
     double *lam_R;                   /**< [total_width] eigenvalues of E8 */
-    mltfr_matrix *W[MLTFR_MAX_LLMS]; /**< C_k E_k, D_k x narrowest */
+    int64_t dims;                    /**< columns of W */
+    mltfr_matrix *W[MLTFR_MAX_LLMS]; /**< D_k x dims, the shared directions, best first */
     mltfr_rows Zc;                   /**< this rank's rows [Zc_first, + Zc.rows) of Zc_total */
     int64_t Zc_first, Zc_total;
-    double clock;
+    double clock, operations, counted; /**< of this rank, outside the grid; before this phase */
 } mltfr_conditioner;
 
 /* ---- steps; @collective{c->comm} where nothing is said --------------------------------------- */
@@ -107,14 +117,22 @@ bool mltfr_token_is_odd(const char *s, size_t bytes); /**< byte fallback or unus
 mltfr_status mltfr_llm_load(mltfr_conditioner *c, mltfr_llm *llm);
 mltfr_status mltfr_llm_clean(mltfr_conditioner *c, mltfr_llm *llm, mltfr_llm_report *report);
 
-/** conditioning_llm.c: kept rows of block b, centred, [rows][cols]; how many.  @local */
+/** conditioning_llm.c: the rows of token block b, which is this rank's; row i of them is token
+ *  id = *first + i.  Valid until another block is asked for; a failure stays in llm->st.  @local */
+const mltfr_rows *mltfr_llm_block(mltfr_llm *llm, int64_t block, int64_t *first);
+/** One row of a token this rank has, as it is kept.  @local */
+void mltfr_llm_row(mltfr_llm *llm, int64_t id, void *out);
+/** Kept rows of block b, centred, [rows][cols]; how many.  @local */
 int64_t mltfr_llm_fill(void *llm, int64_t block, int64_t cols, double *X);
 int64_t mltfr_llm_kept_index(const mltfr_llm *llm, int64_t id);
-mltfr_status mltfr_llm_mean(mltfr_conditioner *c, mltfr_llm *llm);
+/** Mean of the kept rows, and mean cosine of two different ones. */
+mltfr_status mltfr_llm_mean(mltfr_conditioner *c, mltfr_llm *llm, double *cosine);
+/** The mean cosine from [blocks][width] sums of unit rows, those of this rank's blocks. */
+mltfr_status mltfr_llm_cosine(mltfr_conditioner *c, const mltfr_llm *llm, int64_t width,
+                              const double *sums, double *cosine);
 mltfr_status mltfr_llm_gram(mltfr_conditioner *c, mltfr_llm *llm, mltfr_matrix **S);
-/** Mean cosine of two different rows of `rows`: those of the kept tokens. */
-mltfr_status mltfr_llm_cosine(mltfr_conditioner *c, const mltfr_llm *llm, bool finished,
-                              double *out);
+/** Free what is needed no more once there is Z; all of it.  @local */
+void mltfr_llm_release(mltfr_llm *llm);
 void mltfr_llm_destroy(mltfr_llm *llm);
 
 /** conditioning_anchors.c: E6.  All but the last are @local. */
@@ -127,15 +145,42 @@ void mltfr_anchors_destroy(mltfr_anchors *anchors);
 /** Present in LLM k, and used for the fit (or, held, for the judgement).  @local */
 bool mltfr_anchor_in(const mltfr_anchors *anchors, int64_t a, int64_t k, bool held);
 
+/** conditioning_control.c: tokens.control, the tables in place of those that were read. */
+mltfr_status mltfr_control_tables(mltfr_conditioner *c);
+
 /** conditioning_exchange.c: the rows of LLM k's anchors, to the ranks that have the anchors; from
  *  the table, or (finished) from Z. */
-mltfr_status mltfr_anchor_rows(mltfr_conditioner *c, const mltfr_llm *llm, bool finished,
-                               int64_t cols, mltfr_rows *out);
+mltfr_status mltfr_anchor_rows(mltfr_conditioner *c, mltfr_llm *llm, bool finished, int64_t cols,
+                               mltfr_rows *out);
 
-/** conditioning_gcca.c: E7, E8; sets W, lam_R, and per LLM mean_anchor and lam. */
+/** conditioning_gcca.c: E7, E8; sets W, dims, lam_R, and per LLM mean_anchor and lam. */
 mltfr_status mltfr_gcca(mltfr_conditioner *c);
+
+/** conditioning_procrustes.c: the same by rotations to a hub; lam_R is not set. */
+mltfr_status mltfr_procrustes(mltfr_conditioner *c);
+
+/** conditioning_fit.c: what both fits need.  Anchors of LLM k that are fitted; those that LLM l
+ *  has too.  @local */
+int64_t mltfr_fitted(const mltfr_conditioner *c, int64_t k, int64_t l);
+/** Mean of an LLM's fitted anchors, into mean_anchor. */
+mltfr_status mltfr_anchor_mean(mltfr_conditioner *c, mltfr_llm *llm);
+/** Centred anchor rows of several LLMs side by side, zero where one lacks the anchor. */
+typedef struct {
+    const mltfr_conditioner *c;
+    int64_t count, llms[MLTFR_MAX_LLMS];
+    bool fitted;         /**< only anchors that are not held out */
+    bool whole;          /**< only anchors that all of them have; false: that one has */
+    bool weighted;       /**< rows times sqrt(count / LLMs that have the anchor) (C17) */
+    const double *scale; /**< [K] times this, by LLM; NULL: 1 */
+} mltfr_stack;
+/** All LLMs, all anchors.  @local */
+mltfr_stack mltfr_stack_all(const mltfr_conditioner *c);
+/** scale X^T X of the stacked rows X, whose order is the sum of the widths. */
+mltfr_status mltfr_stack_gram(mltfr_stack *stack, double scale, mltfr_matrix **S);
+/** The block of LLMs j and l in a matrix whose order is the sum of all widths.  @local */
+mltfr_view mltfr_stack_block(const mltfr_conditioner *c, mltfr_matrix *M, int64_t j, int64_t l);
 /** The first r_c columns of W as U. */
-mltfr_status mltfr_gcca_maps(mltfr_conditioner *c);
+mltfr_status mltfr_shared_maps(mltfr_conditioner *c);
 /** LLM's anchor rows of block b that are fitted (held false) or held out; zero rows where held out
  * and missing.  [rows][cols], centred.  @local */
 int64_t mltfr_anchor_block(const mltfr_conditioner *c, const mltfr_llm *llm, bool held,
@@ -152,9 +197,18 @@ mltfr_status mltfr_whiten_columns(mltfr_conditioner *c, const mltfr_llm *llm,
 mltfr_status mltfr_specific(mltfr_conditioner *c, mltfr_llm *llm);
 mltfr_status mltfr_pca(mltfr_conditioner *c, mltfr_llm *llm);
 
-/** conditioning_finish.c: E10. */
-mltfr_status mltfr_finish(mltfr_conditioner *c, mltfr_llm *llm);
+/** conditioning_finish.c: E10; and the mean cosine of its rows. */
+mltfr_status mltfr_finish(mltfr_conditioner *c, mltfr_llm *llm, double *cosine);
 mltfr_status mltfr_consensus_space(mltfr_conditioner *c);
+
+/** conditioning_report.c: what the anchors and the finished spaces add to the report; @local.  The
+ *  most bytes that a rank has had resident. */
+mltfr_status mltfr_report_anchors(mltfr_conditioner *c);
+mltfr_status mltfr_report_spaces(mltfr_conditioner *c);
+int64_t mltfr_report_memory(mltfr_comm *comm);
+/** Names of mltfr_align, mltfr_control and of the phases.  @local */
+const char *mltfr_align_name(const mltfr_conditioner *c);
+const char *mltfr_control_name(mltfr_control control);
 
 /** conditioning_write.c */
 mltfr_status mltfr_conditioning_write(mltfr_conditioner *c, const char *path);

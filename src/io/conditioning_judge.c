@@ -43,6 +43,7 @@ static mltfr_status project_held(mltfr_conditioner *c, const mltfr_llm *llm, con
     for (int64_t i = b->first; i < b->last; i++) {
         int64_t rows = mltfr_anchor_block(c, llm, true, i, llm->D, X);
         mltfr_product_nn(rows, cols, llm->D, X, map, mine + n * cols);
+        c->operations += 2. * (double)(rows * cols * llm->D);
         n += rows;
     }
     mltfr_comm_allgatherv(c->comm, mine, bytes, G);
@@ -102,32 +103,33 @@ static double pearson(const double *a, const double *b, int64_t stride, const in
     return aa > 0 && bb > 0 ? ab / sqrt(aa * bb) : 0;
 }
 
-/* Add the correlations of LLMs j and l to those of the panel; a pair without two common anchors
- * has none. */
-static mltfr_status correlate_pair(const mltfr_conditioner *c, int64_t j, int64_t l, double *G[],
-                                   int64_t cols, double *sum, int64_t *pairs)
+/* Columns [first, first + cols) of one pair's correlations; two without two common anchors have
+ * none. */
+static mltfr_status correlate_pair(const mltfr_conditioner *c, mltfr_pair_report *pair, double *G[],
+                                   int64_t first, int64_t cols)
 {
     mltfr_status st = MLTFR_OK;
     int64_t *rows = NULL, n = 0;
 
     MLTFR_TRY(MLTFR_NEW(rows, c->anchors.held_count));
-    MLTFR_TRY(held_common(&c->anchors, j, l, rows, &n));
+    MLTFR_TRY(held_common(&c->anchors, pair->j, pair->l, rows, &n));
     if (n < 2)
         goto done;
-    *pairs += 1;
+    if (pair->correlation == NULL)
+        MLTFR_TRY(MLTFR_NEW(pair->correlation, c->dims));
     for (int64_t i = 0; i < cols; i++)
-        sum[i] += pearson(G[j] + i, G[l] + i, cols, rows, n);
+        pair->correlation[first + i] = pearson(G[pair->j] + i, G[pair->l] + i, cols, rows, n);
 done:
     MLTFR_FREE(rows);
     return st;
 }
 
-/* Correlations of columns [first, first + cols): the mean over all pairs of LLMs. */
-static mltfr_status correlate_panel(mltfr_conditioner *c, int64_t first, int64_t cols, double *out)
+/* Correlations of columns [first, first + cols), by pair. */
+static mltfr_status correlate_panel(mltfr_conditioner *c, int64_t first, int64_t cols)
 {
     mltfr_status st = MLTFR_OK;
+    mltfr_conditioning_report *r = c->report;
     double *G[MLTFR_MAX_LLMS] = {NULL}, *map = NULL;
-    int64_t pairs = 0;
 
     for (int64_t k = 0; k < c->K; k++) {
         MLTFR_AGREE(c->comm, MLTFR_NEW(map, c->llms[k].D * cols));
@@ -136,11 +138,8 @@ static mltfr_status correlate_panel(mltfr_conditioner *c, int64_t first, int64_t
         MLTFR_TRY(project_held(c, &c->llms[k], map, cols, G[k]));
         MLTFR_FREE(map);
     }
-    for (int64_t j = 0; j < c->K; j++)
-        for (int64_t l = j + 1; l < c->K; l++)
-            MLTFR_AGREE(c->comm, correlate_pair(c, j, l, G, cols, out, &pairs));
-    for (int64_t i = 0; i < cols; i++)
-        out[i] /= (double)(pairs > 0 ? pairs : 1);
+    for (int64_t i = 0; i < r->pair_count; i++)
+        MLTFR_AGREE(c->comm, correlate_pair(c, &r->pairs[i], G, first, cols));
 done:
     MLTFR_FREE(map);
     for (int64_t k = 0; k < c->K; k++)
@@ -152,13 +151,19 @@ mltfr_status mltfr_judge_correlation(mltfr_conditioner *c)
 {
     mltfr_status st = MLTFR_OK;
     mltfr_conditioning_report *r = c->report;
+    double count = 0;
 
-    MLTFR_AGREE(c->comm, MLTFR_NEW(r->correlation, c->narrowest));
-    r->dims = c->narrowest;
-    for (int64_t at = 0; at < r->dims; at += PANEL) {
-        int64_t cols = r->dims - at < PANEL ? r->dims - at : PANEL;
-        MLTFR_TRY(correlate_panel(c, at, cols, r->correlation + at));
-    }
+    MLTFR_AGREE(c->comm, MLTFR_NEW(r->correlation, c->dims));
+    r->dims = c->dims;
+    for (int64_t at = 0; at < r->dims; at += PANEL)
+        MLTFR_TRY(correlate_panel(c, at, r->dims - at < PANEL ? r->dims - at : PANEL));
+    for (int64_t i = 0; i < r->pair_count; i++)
+        if (r->pairs[i].correlation != NULL) {
+            count++;
+            mltfr_vector_add(r->dims, 1, r->pairs[i].correlation, r->correlation);
+        }
+    for (int64_t i = 0; i < r->dims; i++)
+        r->correlation[i] /= fmax(count, 1);
     while (r->auto_dim < r->dims && r->correlation[r->auto_dim] > threshold)
         r->auto_dim++;
 done:
@@ -172,7 +177,7 @@ static mltfr_status fitted_spread(mltfr_conditioner *c, const mltfr_llm *llm, do
 {
     mltfr_status st = MLTFR_OK;
     const mltfr_blocks *b = &c->anchors.blocks;
-    int64_t r = c->r_c, fitted = 0;
+    int64_t r = c->r_c, fitted = mltfr_fitted(c, llm - c->llms, llm - c->llms);
     double *X = NULL, *G = NULL, *squares = NULL;
 
     MLTFR_AGREE(c->comm, MLTFR_NEW(X, b->size * llm->D));
@@ -181,12 +186,11 @@ static mltfr_status fitted_spread(mltfr_conditioner *c, const mltfr_llm *llm, do
     for (int64_t i = b->first; i < b->last; i++) {
         int64_t rows = mltfr_anchor_block(c, llm, false, i, llm->D, X);
         mltfr_product_nn(rows, r, llm->D, X, llm->U, G);
-        for (int64_t j = 0; j < rows * r; j++)
-            squares[(i - b->first) * r + j % r] += G[j] * G[j];
+        c->operations += 2. * (double)(rows * r * llm->D);
+        for (int64_t j = 0; j < rows; j++)
+            mltfr_vector_add_squares(r, G + j * r, squares + (i - b->first) * r);
     }
     MLTFR_TRY(mltfr_blocks_sum(c->comm, b, r, squares, spread));
-    for (int64_t a = 0; a < c->anchors.count; a++)
-        fitted += mltfr_anchor_in(&c->anchors, a, llm - c->llms, false);
     for (int64_t j = 0; j < r; j++)
         spread[j] = sqrt(spread[j] / (double)fitted);
 done:
@@ -226,44 +230,66 @@ done:
     return st;
 }
 
-/* One direction of one pair of LLMs: A's rows look for their like among B's. */
+/* Rows of A and B look for their like in each other.  Each rank has some blocks of A's rows: its
+ * rows are finished, of B's it knows the best among its own rows of A. */
 typedef struct {
     const double *A, *B; /* [n][r] unit rows */
     int64_t n, r;
-    double *scores; /* [QUERIES][CANDIDATES] */
+    double *scores;        /* [QUERIES][CANDIDATES] */
+    double *best, *best_B; /* [n] highest score of each row of A, of B */
+    int64_t *row, *row_B;  /* [n] and where, the lowest of equals */
 } search;
 
-/* Rows of A in [first, first + rows) whose nearest row of B, the lowest of equals, is their own. */
-static int64_t count_hits(const search *s, int64_t first, int64_t rows)
+/* Scores of a block of A with a block of B. */
+static void compare_blocks(search *s, int64_t first, int64_t rows, int64_t at, int64_t cols)
 {
-    double best[QUERIES];
-    int64_t where[QUERIES], hits = 0;
-
-    for (int64_t at = 0; at < s->n; at += CANDIDATES) {
-        int64_t m = s->n - at < CANDIDATES ? s->n - at : CANDIDATES;
-        mltfr_product_nt(rows, m, s->r, s->A + first * s->r, s->B + at * s->r, s->scores);
-        for (int64_t i = 0; i < rows; i++)
-            for (int64_t j = 0; j < m; j++)
-                if ((at == 0 && j == 0) || s->scores[i * m + j] > best[i]) {
-                    best[i] = s->scores[i * m + j];
-                    where[i] = at + j;
-                }
-    }
+    mltfr_product_nt(rows, cols, s->r, s->A + first * s->r, s->B + at * s->r, s->scores);
     for (int64_t i = 0; i < rows; i++)
-        hits += where[i] == first + i;
+        for (int64_t j = 0; j < cols; j++) {
+            double x = s->scores[i * cols + j];
+            if (x > s->best[first + i]) {
+                s->best[first + i] = x;
+                s->row[first + i] = at + j;
+            }
+            if (x > s->best_B[at + j]) {
+                s->best_B[at + j] = x;
+                s->row_B[at + j] = first + i;
+            }
+        }
+}
+
+/* This rank's blocks of A's rows with all of B; how many of A's rows found their own. */
+static int64_t compare(mltfr_conditioner *c, search *s)
+{
+    mltfr_blocks queries = mltfr_blocks_of(c->comm, s->n, QUERIES);
+    int64_t hits = 0;
+
+    for (int64_t i = 0; i < s->n; i++)
+        s->best[i] = s->best_B[i] = -INFINITY;
+    for (int64_t q = queries.first; q < queries.last; q++) {
+        int64_t first = mltfr_blocks_begin(&queries, q);
+        int64_t rows = mltfr_blocks_begin(&queries, q + 1) - first;
+        for (int64_t at = 0; at < s->n; at += CANDIDATES)
+            compare_blocks(s, first, rows, at, s->n - at < CANDIDATES ? s->n - at : CANDIDATES);
+    }
+    for (int64_t i = queries.begin; i < queries.end; i++)
+        hits += s->row[i] == i;
+    c->operations += 2. * (double)(queries.end - queries.begin) * (double)(s->n * s->r);
     return hits;
 }
 
-/* This rank's share of the blocks of queries. */
-static int64_t own_hits(const mltfr_comm *comm, const search *s)
+/* How many of B's rows found their own: the best of all ranks, the lowest row of equals. */
+static int64_t settle(mltfr_comm *comm, search *s)
 {
-    mltfr_blocks queries = mltfr_blocks_of(comm, s->n, QUERIES);
     int64_t hits = 0;
 
-    for (int64_t q = queries.first; q < queries.last; q++) {
-        int64_t first = mltfr_blocks_begin(&queries, q);
-        hits += count_hits(s, first, mltfr_blocks_begin(&queries, q + 1) - first);
-    }
+    memcpy(s->best, s->best_B, (size_t)s->n * sizeof *s->best);
+    mltfr_comm_max_f64(comm, s->best, s->n);
+    for (int64_t i = 0; i < s->n; i++)
+        s->row_B[i] = s->best_B[i] == s->best[i] ? -s->row_B[i] : -s->n;
+    mltfr_comm_max_i64(comm, s->row_B, s->n);
+    for (int64_t i = 0; i < s->n; i++)
+        hits += -s->row_B[i] == i;
     return hits;
 }
 
@@ -277,46 +303,67 @@ static mltfr_status gather_rows(const double *G, int64_t cols, const int64_t *ro
     return st;
 }
 
-/* Both directions of one pair, added to the sum of shares found. */
-static mltfr_status search_pair(mltfr_conditioner *c, int64_t j, int64_t l, double *G[],
-                                double *shares, int64_t *count)
+static mltfr_status search_rooms(search *s)
 {
     mltfr_status st = MLTFR_OK;
-    int64_t *rows = NULL, n = 0, hits[2];
-    double *A = NULL, *B = NULL, *scores = NULL;
+
+    MLTFR_TRY(MLTFR_NEW(s->scores, QUERIES * CANDIDATES));
+    MLTFR_TRY(MLTFR_NEW(s->best, s->n));
+    MLTFR_TRY(MLTFR_NEW(s->best_B, s->n));
+    MLTFR_TRY(MLTFR_NEW(s->row, s->n));
+    MLTFR_TRY(MLTFR_NEW(s->row_B, s->n));
+done:
+    return st;
+}
+
+/* Both directions of one pair. */
+static mltfr_status search_pair(mltfr_conditioner *c, mltfr_pair_report *pair, double *G[])
+{
+    mltfr_status st = MLTFR_OK;
+    int64_t *rows = NULL, n = 0, hits;
+    double *A = NULL, *B = NULL;
+    search s = {0};
 
     MLTFR_AGREE(c->comm, MLTFR_NEW(rows, c->anchors.held_count));
-    MLTFR_AGREE(c->comm, MLTFR_NEW(scores, QUERIES * CANDIDATES));
-    MLTFR_AGREE(c->comm, held_common(&c->anchors, j, l, rows, &n));
+    MLTFR_AGREE(c->comm, held_common(&c->anchors, pair->j, pair->l, rows, &n));
     if (n == 0)
         goto done;
-    MLTFR_AGREE(c->comm, gather_rows(G[j], c->r_c, rows, n, &A));
-    MLTFR_AGREE(c->comm, gather_rows(G[l], c->r_c, rows, n, &B));
-    hits[0] = own_hits(c->comm, &(search){A, B, n, c->r_c, scores});
-    hits[1] = own_hits(c->comm, &(search){B, A, n, c->r_c, scores});
-    mltfr_comm_sum_i64(c->comm, hits, 2);
-    *shares += (double)hits[0] / (double)n + (double)hits[1] / (double)n;
-    *count += 2;
+    MLTFR_AGREE(c->comm, gather_rows(G[pair->j], c->r_c, rows, n, &A));
+    MLTFR_AGREE(c->comm, gather_rows(G[pair->l], c->r_c, rows, n, &B));
+    s = (search){.A = A, .B = B, .n = n, .r = c->r_c};
+    MLTFR_AGREE(c->comm, search_rooms(&s));
+    hits = compare(c, &s);
+    mltfr_comm_sum_i64(c->comm, &hits, 1);
+    pair->p_at_1[0] = (double)hits / (double)n;
+    pair->p_at_1[1] = (double)settle(c->comm, &s) / (double)n;
 done:
     MLTFR_FREE(rows);
     MLTFR_FREE(A);
     MLTFR_FREE(B);
-    MLTFR_FREE(scores);
+    MLTFR_FREE(s.scores);
+    MLTFR_FREE(s.best);
+    MLTFR_FREE(s.best_B);
+    MLTFR_FREE(s.row);
+    MLTFR_FREE(s.row_B);
     return st;
 }
 
 mltfr_status mltfr_judge_retrieval(mltfr_conditioner *c)
 {
     mltfr_status st = MLTFR_OK;
-    double *G[MLTFR_MAX_LLMS] = {NULL}, shares = 0;
-    int64_t count = 0;
+    mltfr_conditioning_report *r = c->report;
+    double *G[MLTFR_MAX_LLMS] = {NULL}, shares = 0, count = 0;
 
     for (int64_t k = 0; k < c->K; k++)
         MLTFR_TRY(held_units(c, &c->llms[k], &G[k]));
-    for (int64_t j = 0; j < c->K; j++)
-        for (int64_t l = j + 1; l < c->K; l++)
-            MLTFR_TRY(search_pair(c, j, l, G, &shares, &count));
-    c->report->p_at_1 = count > 0 ? shares / (double)count : NAN;
+    for (int64_t i = 0; i < r->pair_count; i++) {
+        MLTFR_TRY(search_pair(c, &r->pairs[i], G));
+        if (isnan(r->pairs[i].p_at_1[0]))
+            continue;
+        shares += r->pairs[i].p_at_1[0] + r->pairs[i].p_at_1[1];
+        count += 2;
+    }
+    r->p_at_1 = count > 0 ? shares / count : NAN;
 done:
     for (int64_t k = 0; k < c->K; k++)
         MLTFR_FREE(G[k]);

@@ -3,6 +3,7 @@
  * do not depend on the number of ranks. */
 #include "conditioning_impl.h"
 
+#include <mltfr/kernel.h>
 #include <mltfr/mem.h>
 
 #include <math.h>
@@ -32,56 +33,106 @@ void *mltfr_rows_at(const mltfr_rows *rows, int64_t i)
     return (char *)rows->data + (size_t)(i * rows->width) * mltfr_rows_element(rows);
 }
 
+MLTFR_KERNEL
+static void widen(int64_t n, const float *restrict in, double *restrict out)
+{
+    for (int64_t j = 0; j < n; j++)
+        out[j] = (double)in[j];
+}
+
+MLTFR_KERNEL
+static void narrow(int64_t n, const double *restrict in, float *restrict out)
+{
+    for (int64_t j = 0; j < n; j++)
+        out[j] = (float)in[j];
+}
+
+MLTFR_KERNEL
+static void subtract(int64_t n, const double *restrict x, double *restrict out)
+{
+    for (int64_t j = 0; j < n; j++)
+        out[j] -= x[j];
+}
+
 void mltfr_rows_get(const mltfr_rows *rows, int64_t i, int64_t cols, const double *centre,
                     double *out)
 {
-    const double *wide = mltfr_rows_at(rows, i);
-    const float *narrow = mltfr_rows_at(rows, i);
-
     if (rows->wide)
-        memcpy(out, wide, (size_t)cols * sizeof *out);
+        memcpy(out, mltfr_rows_at(rows, i), (size_t)cols * sizeof *out);
     else
-        for (int64_t j = 0; j < cols; j++)
-            out[j] = narrow[j];
+        widen(cols, mltfr_rows_at(rows, i), out);
     if (centre != NULL)
-        for (int64_t j = 0; j < cols; j++)
-            out[j] -= centre[j];
+        subtract(cols, centre, out);
 }
 
 void mltfr_rows_put(mltfr_rows *rows, int64_t i, const double *in)
 {
-    float *narrow = mltfr_rows_at(rows, i);
-
     if (rows->wide)
-        memcpy(narrow, in, (size_t)rows->width * sizeof *in);
+        memcpy(mltfr_rows_at(rows, i), in, (size_t)rows->width * sizeof *in);
     else
-        for (int64_t j = 0; j < rows->width; j++)
-            narrow[j] = (float)in[j];
+        narrow(rows->width, in, mltfr_rows_at(rows, i));
 }
 
 void mltfr_rows_scale(mltfr_rows *rows, int64_t i, double factor)
 {
     double *wide = mltfr_rows_at(rows, i);
-    float *narrow = mltfr_rows_at(rows, i);
+    float *slim = mltfr_rows_at(rows, i);
 
     for (int64_t j = 0; j < rows->width; j++)
         if (rows->wide)
             wide[j] *= factor;
         else
-            narrow[j] = (float)(narrow[j] * factor);
+            slim[j] = (float)(slim[j] * factor);
+}
+
+MLTFR_KERNEL
+static double square_wide(int64_t n, const double *x)
+{
+    double sum = 0;
+
+#pragma omp simd reduction(+ : sum)
+    for (int64_t j = 0; j < n; j++)
+        sum += x[j] * x[j];
+    return sum;
+}
+
+MLTFR_KERNEL
+static double square_slim(int64_t n, const float *x)
+{
+    double sum = 0;
+
+#pragma omp simd reduction(+ : sum)
+    for (int64_t j = 0; j < n; j++)
+        sum += (double)x[j] * (double)x[j];
+    return sum;
 }
 
 double mltfr_rows_norm(const mltfr_rows *rows, int64_t i)
 {
-    const double *wide = mltfr_rows_at(rows, i);
-    const float *narrow = mltfr_rows_at(rows, i);
-    double sum = 0;
+    const void *row = mltfr_rows_at(rows, i);
 
-    for (int64_t j = 0; j < rows->width; j++) {
-        double x = rows->wide ? wide[j] : (double)narrow[j];
-        sum += x * x;
-    }
-    return sqrt(sum);
+    return sqrt(rows->wide ? square_wide(rows->width, row) : square_slim(rows->width, row));
+}
+
+MLTFR_KERNEL
+void mltfr_vector_add(int64_t n, double factor, const double *restrict x, double *restrict sum)
+{
+    for (int64_t j = 0; j < n; j++)
+        sum[j] += factor * x[j];
+}
+
+MLTFR_KERNEL
+void mltfr_vector_add_squares(int64_t n, const double *restrict x, double *restrict sum)
+{
+    for (int64_t j = 0; j < n; j++)
+        sum[j] += x[j] * x[j];
+}
+
+MLTFR_KERNEL
+void mltfr_vector_multiply(int64_t n, const double *restrict factors, double *restrict x)
+{
+    for (int64_t j = 0; j < n; j++)
+        x[j] *= factors[j];
 }
 
 /* ---- blocks -------------------------------------------------------------------------------- */

@@ -2,12 +2,14 @@
  * beside its name and takes it when it is complete.
  *
  * For each LLM: mean [D], U [D][r_c], U_spec [D][r_s] in float64, Z = (T - mean) [U | U_spec]
- * before E10's scale; mean_anchor [D] with GCCA; attributes rows, width, digest.  For the
- * consensus: anchor_ids [A][K], the token ids of each anchor, -1 where an LLM lacks it;
- * correlation. */
+ * before E10's scale; mean_anchor [D] where anchors were fitted; attributes rows, width, path,
+ * tensor, type, digest.  For the consensus: anchor_ids [A][K], the token ids of each anchor, -1
+ * where an LLM lacks it; correlation.  For all: the options, and the versions of the program, MPI,
+ * HDF5, BLAS and ScaLAPACK. */
 #include "conditioning_impl.h"
 
 #include <mltfr/mem.h>
+#include <mltfr/versions.h>
 
 #include <errno.h>
 #include <fcntl.h>
@@ -20,7 +22,7 @@
 
 /* What one space borrows from while it is written. */
 typedef struct {
-    float *Z;
+    float *Z; /* a copy of rows that are not float */
     char *strings;
     int64_t *offsets;
 } parts;
@@ -32,15 +34,19 @@ static void parts_free(parts *p)
     MLTFR_FREE(p->offsets);
 }
 
-static mltfr_status float_rows(const mltfr_rows *rows, float **out)
+/* The rows as float: as they are, or a copy. */
+static mltfr_status float_rows(const mltfr_rows *rows, parts *p, const float **out)
 {
-    mltfr_status st = MLTFR_NEW(*out, rows->rows * rows->width);
+    mltfr_status st = MLTFR_OK;
 
-    if (st == MLTFR_OK && !rows->wide)
-        memcpy(*out, rows->data, (size_t)(rows->rows * rows->width) * sizeof **out);
-    else if (st == MLTFR_OK)
-        for (int64_t i = 0; i < rows->rows * rows->width; i++)
-            (*out)[i] = (float)((const double *)rows->data)[i];
+    *out = rows->data;
+    if (!rows->wide)
+        goto done;
+    MLTFR_TRY(MLTFR_NEW(p->Z, rows->rows * rows->width));
+    for (int64_t i = 0; i < rows->rows * rows->width; i++)
+        p->Z[i] = (float)((const double *)rows->data)[i];
+    *out = p->Z;
+done:
     return st;
 }
 
@@ -71,15 +77,16 @@ done:
 static mltfr_status llm_space(const mltfr_llm *llm, parts *p, mltfr_space *out)
 {
     mltfr_status st = MLTFR_OK;
+    const float *Z;
 
-    MLTFR_TRY(float_rows(&llm->Z, &p->Z));
+    MLTFR_TRY(float_rows(&llm->Z, p, &Z));
     if (llm->source.string != NULL)
         MLTFR_TRY(token_strings(llm, p));
     *out = (mltfr_space){.name = llm->source.name,
                          .rows = llm->count,
                          .first = llm->first_kept,
                          .count = llm->Z.rows,
-                         .Z = p->Z,
+                         .Z = Z,
                          .ids = llm->kept + llm->first_kept,
                          .strings = p->strings,
                          .offsets = p->offsets};
@@ -105,8 +112,9 @@ done:
 static mltfr_status consensus_part(const mltfr_conditioner *c, parts *p, mltfr_space *out)
 {
     mltfr_status st = MLTFR_OK;
+    const float *Z;
 
-    MLTFR_TRY(float_rows(&c->Zc, &p->Z));
+    MLTFR_TRY(float_rows(&c->Zc, p, &Z));
     if (c->anchors.count > 0)
         MLTFR_TRY(anchor_strings(&c->anchors, p));
     else if (c->llms[0].source.string != NULL)
@@ -114,7 +122,7 @@ static mltfr_status consensus_part(const mltfr_conditioner *c, parts *p, mltfr_s
     *out = (mltfr_space){.rows = c->Zc_total,
                          .first = c->Zc_first,
                          .count = c->Zc.rows,
-                         .Z = p->Z,
+                         .Z = Z,
                          .strings = p->strings,
                          .offsets = p->offsets};
 done:
@@ -132,8 +140,7 @@ static mltfr_status write_spaces(mltfr_conditioner *c, mltfr_file *file)
     for (int64_t k = 0; k < c->K; k++)
         MLTFR_AGREE(c->comm, llm_space(&c->llms[k], &held[k], &spaces[k]));
     MLTFR_AGREE(c->comm, consensus_part(c, &held[c->K], &spaces[c->K]));
-    MLTFR_TRY(
-        mltfr_spaces_write(c->comm, file, c->K, c->r_c, c->r_s, c->pca ? "pca" : "gcca", spaces));
+    MLTFR_TRY(mltfr_spaces_write(c->comm, file, c->K, c->r_c, c->r_s, mltfr_align_name(c), spaces));
 done:
     for (int64_t k = 0; held != NULL && k <= c->K; k++)
         parts_free(&held[k]);
@@ -173,6 +180,9 @@ static mltfr_status write_llm(mltfr_conditioner *c, mltfr_file *file, int64_t k)
     MLTFR_TRY(mltfr_file_set_i64(file, group, "digest", digest));
     MLTFR_TRY(mltfr_file_set_i64(file, group, "rows", llm->V));
     MLTFR_TRY(mltfr_file_set_i64(file, group, "width", llm->D));
+    MLTFR_TRY(mltfr_file_set_text(file, group, "path", t->path != NULL ? t->path : ""));
+    MLTFR_TRY(mltfr_file_set_text(file, group, "tensor", t->tensor != NULL ? t->tensor : ""));
+    MLTFR_TRY(mltfr_file_set_text(file, group, "type", t->type != NULL ? t->type : ""));
     MLTFR_TRY(put(c, file, k, "mean", (mltfr_shape){MLTFR_F64, 1, {llm->D}}, llm->mean));
     MLTFR_TRY(put(c, file, k, "U", (mltfr_shape){MLTFR_F64, 2, {llm->D, c->r_c}}, llm->U));
     if (c->r_s > 0)
@@ -185,18 +195,44 @@ done:
     return st;
 }
 
+/* Versions of what the numbers went through. */
+static mltfr_status write_versions(mltfr_file *file)
+{
+    static const struct {
+        const char *name;
+        void (*version)(char *, size_t);
+    } libraries[] = {{"mpi", mltfr_mpi_version},
+                     {"hdf5", mltfr_hdf5_version},
+                     {"blas", mltfr_blas_version},
+                     {"scalapack", mltfr_scalapack_version}};
+    mltfr_status st = MLTFR_OK;
+    char version[256];
+
+    MLTFR_TRY(mltfr_file_set_text(file, "spaces", "program", "mltfr_dist " MLTFR_VERSION));
+    for (size_t i = 0; i < sizeof libraries / sizeof *libraries; i++) {
+        libraries[i].version(version, sizeof version);
+        MLTFR_TRY(mltfr_file_set_text(file, "spaces", libraries[i].name, version));
+    }
+    MLTFR_TRY(mltfr_file_set_text(file, "spaces", "blas_kernel", mltfr_blas_kernel()));
+done:
+    return st;
+}
+
 static mltfr_status write_options(mltfr_conditioner *c, mltfr_file *file)
 {
     mltfr_status st = MLTFR_OK;
     const mltfr_conditioning_options *o = c->options;
 
-    MLTFR_TRY(mltfr_file_set_text(file, "spaces", "program", "mltfr_dist " MLTFR_VERSION));
+    MLTFR_TRY(mltfr_file_set_text(file, "spaces", "control", mltfr_control_name(o->control)));
+    MLTFR_TRY(mltfr_file_set_i64(file, "spaces", "shared_dim_asked", o->shared_dim));
     MLTFR_TRY(mltfr_file_set_f64(file, "spaces", "eps", o->eps));
     MLTFR_TRY(mltfr_file_set_f64(file, "spaces", "held_out", o->held_out));
     MLTFR_TRY(mltfr_file_set_f64(file, "spaces", "drop", o->drop));
     MLTFR_TRY(mltfr_file_set_i64(file, "spaces", "seed", (int64_t)o->seed));
+    MLTFR_TRY(mltfr_file_set_i64(file, "spaces", "whole_words", o->whole_words));
     MLTFR_TRY(mltfr_file_set_i64(file, "spaces", "block_rows", o->block_rows));
     MLTFR_TRY(mltfr_file_set_i64(file, "spaces", "ranks", mltfr_comm_size(c->comm)));
+    MLTFR_TRY(mltfr_file_set_i64(file, "spaces", "hub", c->report->hub));
 done:
     return st;
 }
@@ -256,6 +292,7 @@ static mltfr_status write_all(mltfr_conditioner *c, const char *part)
         MLTFR_TRY(write_llm(c, file, k));
     MLTFR_TRY(write_anchors(c, file));
     MLTFR_TRY(write_options(c, file));
+    MLTFR_TRY(write_versions(file));
     MLTFR_TRY(mltfr_file_close(&file));
 done:
     mltfr_file_destroy(&file);

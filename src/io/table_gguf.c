@@ -273,6 +273,19 @@ done:
     return st;
 }
 
+/* The last tensor may be padded like the others, and that is the end. */
+static mltfr_status check_end(const mltfr_table_file *f, size_t base, uint32_t alignment)
+{
+    size_t end = base;
+
+    if (f->tensor_count > 0)
+        end = f->tensors[f->tensor_count - 1].offset + f->tensors[f->tensor_count - 1].bytes;
+    if (f->image.bytes <= end || f->image.bytes - end < alignment)
+        return MLTFR_OK;
+    return mltfr_fail(MLTFR_E_DATA, "%s: byte %zu: %zu bytes follow the last tensor",
+                      f->image.path, end, f->image.bytes - end);
+}
+
 /* Offsets so far count from the data; make them those of the file. */
 static mltfr_status place_tensors(mltfr_table_file *f, size_t base, uint32_t alignment)
 {
@@ -296,6 +309,7 @@ static mltfr_status place_tensors(mltfr_table_file *f, size_t base, uint32_t ali
         tensor->offset += base;
     }
     MLTFR_TRY(mltfr_table_tensors_check(f, base, false));
+    MLTFR_TRY(check_end(f, base, alignment));
 done:
     return st;
 }

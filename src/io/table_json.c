@@ -210,12 +210,12 @@ static mltfr_status read_word(walk *w, const char *word, mltfr_json_kind kind)
 static mltfr_status enter(walk *w, bool map)
 {
     mltfr_status st = MLTFR_OK;
-    uint64_t bit = UINT64_C(1) << w->depth;
 
     if (w->depth >= w->max_depth)
         MLTFR_FAIL(MLTFR_E_DATA, "%s: byte %zu: JSON is nested deeper than %d", w->image->path,
                    (size_t)(w->at - w->image->data), w->max_depth);
     MLTFR_TRY(pass(w, map ? MLTFR_JSON_MAP : MLTFR_JSON_ARRAY));
+    uint64_t bit = UINT64_C(1) << w->depth;
     w->maps = map ? w->maps | bit : w->maps & ~bit;
     w->at++;
     w->depth++;

@@ -32,17 +32,25 @@ MLTFR_INLINE float float_of(uint32_t bits)
     return x;
 }
 
-/* IEEE half: move exponent and fraction into place, then scale by 2^(127-15), which also makes
- * subnormals right; an exponent of all ones stays one (Inf, NaN). */
-MLTFR_INLINE float half(uint16_t h)
+MLTFR_INLINE uint32_t bits_of(float x)
 {
-    uint32_t magnitude = (uint32_t)(h & 0x7fff) << 13;
-    uint32_t special = (h & 0x7c00) == 0x7c00 ? UINT32_C(0x7f800000) : 0;
-    float x = float_of(magnitude) * 0x1p112f;
     uint32_t bits;
 
     memcpy(&bits, &x, sizeof bits);
-    return float_of(bits | special | (uint32_t)(h & 0x8000) << 16);
+    return bits;
+}
+
+/* IEEE half: exponent and fraction move into place, and the exponent by the difference of the
+ * biases (twice for Inf and NaN); a subnormal is its fraction times 2^-24.  No arithmetic on
+ * subnormal floats: processors take a hundred times as long for it. */
+MLTFR_INLINE float half(uint16_t h)
+{
+    uint32_t magnitude = h & 0x7fff;
+    uint32_t shift = magnitude < 0x7c00 ? UINT32_C(112) << 23 : UINT32_C(224) << 23;
+    uint32_t normal = (magnitude << 13) + shift;
+    uint32_t subnormal = bits_of((float)(int32_t)magnitude * 0x1p-24f);
+
+    return float_of((magnitude < 0x400 ? subnormal : normal) | (uint32_t)(h & 0x8000) << 16);
 }
 
 static void decode_f32(const uint8_t *in, int64_t blocks, float *out)
@@ -50,7 +58,7 @@ static void decode_f32(const uint8_t *in, int64_t blocks, float *out)
     memcpy(out, in, (size_t)blocks * sizeof *out);
 }
 
-MLTFR_KERNEL static void decode_f64(const uint8_t *in, int64_t blocks, float *out)
+MLTFR_KERNEL static void decode_f64(const uint8_t *restrict in, int64_t blocks, float *restrict out)
 {
     for (int64_t i = 0; i < blocks; i++) {
         double x;
@@ -60,19 +68,21 @@ MLTFR_KERNEL static void decode_f64(const uint8_t *in, int64_t blocks, float *ou
     }
 }
 
-MLTFR_KERNEL static void decode_f16(const uint8_t *in, int64_t blocks, float *out)
+MLTFR_KERNEL static void decode_f16(const uint8_t *restrict in, int64_t blocks, float *restrict out)
 {
     for (int64_t i = 0; i < blocks; i++)
         out[i] = half(load16(in + 2 * i));
 }
 
-MLTFR_KERNEL static void decode_bf16(const uint8_t *in, int64_t blocks, float *out)
+MLTFR_KERNEL static void decode_bf16(const uint8_t *restrict in, int64_t blocks,
+                                     float *restrict out)
 {
     for (int64_t i = 0; i < blocks; i++)
         out[i] = float_of((uint32_t)load16(in + 2 * i) << 16);
 }
 
-MLTFR_KERNEL static void decode_q8_0(const uint8_t *in, int64_t blocks, float *out)
+MLTFR_KERNEL static void decode_q8_0(const uint8_t *restrict in, int64_t blocks,
+                                     float *restrict out)
 {
     for (int64_t b = 0; b < blocks; b++, in += 34, out += 32) {
         const int8_t *q = (const int8_t *)(in + 2);
@@ -84,24 +94,30 @@ MLTFR_KERNEL static void decode_q8_0(const uint8_t *in, int64_t blocks, float *o
 }
 
 /* Two 4-bit numbers a byte: low halves are values 0..15 of the block, high ones 16..31. */
-MLTFR_INLINE void nibbles(const uint8_t *q, float d, float m, float *out)
-{
-    for (int j = 0; j < 16; j++)
-        out[j] = d * (float)(q[j] & 15) + m;
-    for (int j = 0; j < 16; j++)
-        out[j + 16] = d * (float)(q[j] >> 4) + m;
-}
-
-/* The same with a fifth bit for each value in `high`. */
-MLTFR_INLINE void nibbles5(const uint8_t *q, uint32_t high, float d, float m, float *out)
+MLTFR_INLINE void nibbles(const uint8_t *restrict q, float d, float m, float *restrict out)
 {
     for (int j = 0; j < 16; j++) {
-        out[j] = d * (float)((q[j] & 15) | ((high >> j) << 4 & 16)) + m;
-        out[j + 16] = d * (float)((q[j] >> 4) | (high >> (j + 12) & 16)) + m;
+        int b = q[j];
+
+        out[j] = d * (float)(b & 15) + m;
+        out[j + 16] = d * (float)(b >> 4) + m;
     }
 }
 
-MLTFR_KERNEL static void decode_q4_0(const uint8_t *in, int64_t blocks, float *out)
+/* The same with a fifth bit for each value in `high`. */
+MLTFR_INLINE void nibbles5(const uint8_t *restrict q, uint32_t high, float d, float m,
+                           float *restrict out)
+{
+    for (int j = 0; j < 16; j++) {
+        int b = q[j], low5 = (int)(high >> j) << 4 & 16, high5 = (int)(high >> (j + 12)) & 16;
+
+        out[j] = d * (float)((b & 15) | low5) + m;
+        out[j + 16] = d * (float)(b >> 4 | high5) + m;
+    }
+}
+
+MLTFR_KERNEL static void decode_q4_0(const uint8_t *restrict in, int64_t blocks,
+                                     float *restrict out)
 {
     for (int64_t b = 0; b < blocks; b++, in += 18, out += 32) {
         float d = half(load16(in));
@@ -110,13 +126,15 @@ MLTFR_KERNEL static void decode_q4_0(const uint8_t *in, int64_t blocks, float *o
     }
 }
 
-MLTFR_KERNEL static void decode_q4_1(const uint8_t *in, int64_t blocks, float *out)
+MLTFR_KERNEL static void decode_q4_1(const uint8_t *restrict in, int64_t blocks,
+                                     float *restrict out)
 {
     for (int64_t b = 0; b < blocks; b++, in += 20, out += 32)
         nibbles(in + 4, half(load16(in)), half(load16(in + 2)), out);
 }
 
-MLTFR_KERNEL static void decode_q5_0(const uint8_t *in, int64_t blocks, float *out)
+MLTFR_KERNEL static void decode_q5_0(const uint8_t *restrict in, int64_t blocks,
+                                     float *restrict out)
 {
     for (int64_t b = 0; b < blocks; b++, in += 22, out += 32) {
         float d = half(load16(in));
@@ -125,7 +143,8 @@ MLTFR_KERNEL static void decode_q5_0(const uint8_t *in, int64_t blocks, float *o
     }
 }
 
-MLTFR_KERNEL static void decode_q5_1(const uint8_t *in, int64_t blocks, float *out)
+MLTFR_KERNEL static void decode_q5_1(const uint8_t *restrict in, int64_t blocks,
+                                     float *restrict out)
 {
     for (int64_t b = 0; b < blocks; b++, in += 24, out += 32)
         nibbles5(in + 8, load32(in + 4), half(load16(in)), half(load16(in + 2)), out);
@@ -143,68 +162,73 @@ MLTFR_INLINE void group_scale(const uint8_t *s, int j, int *scale, int *minimum)
     }
 }
 
-/* Group j of 32 values: nibbles of 32 bytes, and bit j of `high` (or NULL) as the fifth. */
-MLTFR_INLINE void decode_group(const uint8_t *block, int j, const uint8_t *high, const uint8_t *low,
-                               float *out)
+/* Groups j and j + 1 of 32 values, j even: low and high halves of 32 bytes; bits j and j + 1 of
+ * `high` (or NULL) are the fifth bits. */
+MLTFR_INLINE void decode_groups(const uint8_t *restrict block, int j, const uint8_t *restrict high,
+                                const uint8_t *restrict low, float *restrict out)
 {
-    int scale, minimum, shift = j % 2 * 4;
+    float d = half(load16(block)), m = half(load16(block + 2)), scale[2], minimum[2];
 
-    group_scale(block + 4, j, &scale, &minimum);
-    float d = half(load16(block)) * (float)scale;
-    float m = half(load16(block + 2)) * (float)minimum;
+    for (int k = 0; k < 2; k++) {
+        int s, n;
+
+        group_scale(block + 4, j + k, &s, &n);
+        scale[k] = d * (float)s;
+        minimum[k] = m * (float)n;
+    }
     for (int l = 0; l < 32; l++) {
-        int q = low[l] >> shift & 15;
+        int b = low[l], h = high != NULL ? high[l] >> j : 0;
 
-        if (high != NULL)
-            q |= (high[l] >> j & 1) << 4;
-        out[l] = d * (float)q - m;
+        out[l] = scale[0] * (float)((b & 15) | (h & 1) << 4) - minimum[0];
+        out[l + 32] = scale[1] * (float)(b >> 4 | (h & 2) << 3) - minimum[1];
     }
 }
 
-MLTFR_KERNEL static void decode_q4_k(const uint8_t *in, int64_t blocks, float *out)
+MLTFR_KERNEL static void decode_q4_k(const uint8_t *restrict in, int64_t blocks,
+                                     float *restrict out)
 {
     for (int64_t b = 0; b < blocks; b++, in += 144, out += 256)
-        for (int j = 0; j < 8; j++)
-            decode_group(in, j, NULL, in + 16 + j / 2 * 32, out + 32 * j);
+        for (int j = 0; j < 8; j += 2)
+            decode_groups(in, j, NULL, in + 16 + 16 * j, out + 32 * j);
 }
 
-MLTFR_KERNEL static void decode_q5_k(const uint8_t *in, int64_t blocks, float *out)
+MLTFR_KERNEL static void decode_q5_k(const uint8_t *restrict in, int64_t blocks,
+                                     float *restrict out)
 {
     for (int64_t b = 0; b < blocks; b++, in += 176, out += 256)
-        for (int j = 0; j < 8; j++)
-            decode_group(in, j, in + 16, in + 48 + j / 2 * 32, out + 32 * j);
+        for (int j = 0; j < 8; j += 2)
+            decode_groups(in, j, in + 16, in + 48 + 16 * j, out + 32 * j);
 }
 
-/* Half a block of Q6_K, 128 values: value l + 32 k has four bits in `low` (byte l + 32 (k % 2),
- * half k / 2) and two in `high` (byte l, pair k); a signed scale for each 16.  First all integers,
- * then all products: two loops that vectorise. */
-MLTFR_INLINE void decode_six(const uint8_t *low, const uint8_t *high, const int8_t *scale, float d,
-                             float *out)
+/* 64 of the 128 values of half a block of Q6_K: four bits in `low`, two in `high`, and a signed
+ * scale for each 16: those at 0, 2, 4 and 6 of `scale`. */
+MLTFR_INLINE void decode_six(const uint8_t *restrict low, const uint8_t *restrict high,
+                             const int8_t *restrict scale, float d, float *restrict out)
 {
-    int8_t q[128];
+    float d0 = d * (float)scale[0], d1 = d * (float)scale[2];
+    float d2 = d * (float)scale[4], d3 = d * (float)scale[6];
 
-    for (int l = 0; l < 32; l++) {
-        q[l] = (int8_t)(((low[l] & 15) | (high[l] << 4 & 48)) - 32);
-        q[l + 32] = (int8_t)(((low[l + 32] & 15) | (high[l] << 2 & 48)) - 32);
-        q[l + 64] = (int8_t)((low[l] >> 4 | (high[l] & 48)) - 32);
-        q[l + 96] = (int8_t)((low[l + 32] >> 4 | (high[l] >> 2 & 48)) - 32);
-    }
-    for (int g = 0; g < 8; g++) {
-        float dg = d * (float)scale[g];
+    for (int l = 0; l < 16; l++) {
+        int a = low[l], b = low[l + 32], h = high[l];
 
-        for (int l = 0; l < 16; l++)
-            out[16 * g + l] = dg * (float)q[16 * g + l];
+        out[l] = d0 * (float)(((a & 15) | (h << 4 & 48)) - 32);
+        out[l + 32] = d1 * (float)(((b & 15) | (h << 2 & 48)) - 32);
+        out[l + 64] = d2 * (float)((a >> 4 | (h & 48)) - 32);
+        out[l + 96] = d3 * (float)((b >> 4 | (h >> 2 & 48)) - 32);
     }
 }
 
-MLTFR_KERNEL static void decode_q6_k(const uint8_t *in, int64_t blocks, float *out)
+MLTFR_KERNEL static void decode_q6_k(const uint8_t *restrict in, int64_t blocks,
+                                     float *restrict out)
 {
     for (int64_t b = 0; b < blocks; b++, in += 210, out += 256) {
         const int8_t *scale = (const int8_t *)(in + 192);
         float d = half(load16(in + 208));
 
-        decode_six(in, in + 128, scale, d, out);
-        decode_six(in + 64, in + 160, scale + 8, d, out + 128);
+        for (int h = 0; h < 2; h++)
+            for (int l = 0; l < 2; l++)
+                decode_six(in + 64 * h + 16 * l, in + 128 + 32 * h + 16 * l, scale + 8 * h + l, d,
+                           out + 128 * h + 16 * l);
     }
 }
 

@@ -12,6 +12,7 @@
 #include <mltfr/consensus.h>
 #include <mltfr/exchange.h>
 #include <mltfr/filter.h>
+#include <mltfr/log.h>
 #include <mltfr/mem.h>
 #include <mltfr/params.h>
 #include <mltfr/reduce.h>
@@ -107,11 +108,31 @@ typedef struct {
     float *p_e2;                 /* own queries, on Fisher steps: sum_i p_i |E'_i|^2, then the trace
                                     of Cov(E') */
     double loss;                 /* mean over the batch */
+    double gate;                 /* mean g_c over the batch; 0 without experts */
     mltfr_room rooms[RUN_ROOMS]; /* one for each array above, kept between batches */
     int next_room;
 } mltfr_run;
 
+/* Where the time of training goes, for metrics.jsonl. */
+#define MLTFR_PHASE_LIST(X)                                                                        \
+    X(ITEMS, "items")       /* rows of E' fetched, E' renewed */                                   \
+    X(BACKBONE, "backbone") /* forward */                                                          \
+    X(EXPERTS, "experts")   /* router, exchange, filters, mixture: forward */                      \
+    X(LOSS, "loss")         /* softmax forward and backward */                                     \
+    X(EXPERTS_BACK, "experts_back")                                                                \
+    X(BACKBONE_BACK, "backbone_back") /* with the sums over ranks and the rows' way back */        \
+    X(OPTIMISE, "optimise")                                                                        \
+    X(FISHER, "fisher") /* statistics, consensus */                                                \
+    X(POOLS, "pools")   /* level A, tau, item mixtures */
+typedef enum {
+#define X(name, text) MLTFR_SPENT_##name,
+    MLTFR_PHASE_LIST(X)
+#undef X
+        MLTFR_SPENT_COUNT
+} mltfr_spent;
+
 typedef struct mltfr_engine {
+    double spent[MLTFR_SPENT_COUNT]; /* seconds a phase since the start */
     mltfr_comm *comm;
     int rank, size;
     const mltfr_settings *set;
@@ -171,6 +192,15 @@ static inline int64_t mltfr_block_queries(const mltfr_run *run, int64_t b)
 {
     return run->q_off[b + 1] - run->q_off[b];
 }
+/* MLTFR_TRY(call), its time added to a phase; needs e, st and the label `done`. */
+#define MLTFR_TIMED(phase, call)                                                                   \
+    do {                                                                                           \
+        const double begin_ = mltfr_seconds();                                                     \
+        st = (call);                                                                               \
+        e->spent[MLTFR_SPENT_##phase] += mltfr_seconds() - begin_;                                 \
+        if (st != MLTFR_OK)                                                                        \
+            goto done;                                                                             \
+    } while (0)
 /* The next room of the batch's workspace: rooms are told apart by the order of asking. */
 static inline mltfr_room *mltfr_run_room(mltfr_run *run)
 {
@@ -238,6 +268,9 @@ mltfr_status mltfr_optimise(mltfr_engine *e, double lr, double clip);
 mltfr_status mltfr_fisher_sample(mltfr_engine *e, mltfr_run *run, double rows_aimed_at);
 mltfr_status mltfr_consensus_update(mltfr_engine *e, double *W_star);
 void mltfr_consensus_pull_all(mltfr_engine *e, double lr);
+/* |W_v,k - W_v,c| / |W_v,c| of the shared blocks, 0 while there is no consensus: [K].
+ * @collective */
+void mltfr_consensus_distances(mltfr_engine *e, double *out);
 
 /* ---- refresh.c, calibrate.c ---------------------------------------------------------------- */
 /* E11 for every space.  q: queries [n][d], the same on every rank; explore: order of exploration.

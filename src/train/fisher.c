@@ -310,3 +310,28 @@ void mltfr_consensus_pull_all(mltfr_engine *e, double lr)
                                  (double)load[k] < .5 * (double)all / (double)e->K,
                                  e->space[e->K].wv, e->space[k].wv);
 }
+
+/* |a - b| / |b|. */
+static double distance(int64_t n, const float *a, const float *b)
+{
+    double off = 0., size = 0.;
+
+    for (int64_t i = 0; i < n; i++) {
+        off += ((double)a[i] - b[i]) * ((double)a[i] - b[i]);
+        size += (double)b[i] * b[i];
+    }
+    return size > 0. ? sqrt(off / size) : 0.;
+}
+
+void mltfr_consensus_distances(mltfr_engine *e, double *out)
+{
+    const int64_t n = e->r_c * e->spec.backbone.d;
+
+    for (int64_t k = 0; k < e->K; k++) {
+        const int owner = e->space[k].first_rank;
+        out[k] = 0.;
+        if (e->spec.consensus && e->rank == owner)
+            out[k] = distance(n, e->space[k].wv, e->space[e->K].wv);
+        mltfr_comm_bcast(e->comm, &out[k], sizeof out[k], owner);
+    }
+}

@@ -107,7 +107,12 @@ static mltfr_status read_spec(mltfr_replay_case *c, mltfr_params_spec *spec)
     MLTFR_TRY(integer(c, "m", &s->filter_top_m));
     MLTFR_TRY(integer(c, "detach_query", &detach));
     MLTFR_TRY(number(c, "ln_eps", &ln_eps));
-    if (spec->K < 1 || spec->K > MLTFR_MAX_LLMS || spec->backbone.layers > MLTFR_MAX_LAYERS ||
+    const mltfr_backbone_shape *b = &spec->backbone;
+
+    if (spec->items < 1 || b->d < 1 || b->layers < 0 || b->layers > MLTFR_MAX_LAYERS ||
+        b->heads < 1 || b->d % b->heads != 0 || b->max_len < 1 || spec->K < 1 ||
+        spec->K > MLTFR_MAX_LLMS || spec->r_c < 1 || spec->r_s < 0 || s->router_top_k < 1 ||
+        s->filter_pool < 1 || s->filter_top_m < 1 || s->filter_top_m > MLTFR_MAX_TOP ||
         consensus == 0)
         MLTFR_FAIL(MLTFR_E_DATA, "%s: sizes that this program does not take",
                    mltfr_file_path(c->in));
@@ -146,10 +151,11 @@ static mltfr_status load_tensor(mltfr_replay_case *c, const mltfr_tensor *t, con
     const mltfr_params *p = c->e->params;
     const int64_t first = t->place == MLTFR_PLACE_ITEM ? p->item_first : 0;
     const int64_t rows = mltfr_params_local(p, t) / t->dims[1];
+    const mltfr_shape shape = {MLTFR_F32, t->ndim, {t->dims[0], t->dims[1]}};
     char name[80];
 
     snprintf(name, sizeof name, "%s/%s", group, t->name);
-    MLTFR_TRY(mltfr_file_read(c->in, name, MLTFR_F32, first, rows, slab + t->offset));
+    MLTFR_TRY(mltfr_file_read_as(c->in, name, &shape, first, rows, slab + t->offset));
 done:
     return st;
 }
@@ -212,25 +218,68 @@ done:
     return st;
 }
 
-static mltfr_status load_batch(mltfr_replay_case *c)
+static mltfr_status check_ids(mltfr_replay_case *c, const char *where, int64_t n,
+                              const int32_t *ids)
+{
+    for (int64_t i = 0; i < n; i++)
+        if (ids[i] < 1 || ids[i] > c->e->spec.items)
+            return mltfr_fail(MLTFR_E_DATA, "%s: %s: item %d: 1 to %lld are allowed",
+                              mltfr_file_path(c->in), where, (int)ids[i],
+                              (long long)c->e->spec.items);
+    return MLTFR_OK;
+}
+
+/* A batch of the users between the n offsets. */
+static mltfr_status make_batch(mltfr_replay_case *c, const char *where, int64_t n,
+                               const int64_t *off, mltfr_batch **out)
+{
+    mltfr_status st = MLTFR_OK;
+    const int64_t longest = c->e->spec.backbone.max_len;
+    int32_t *lengths = NULL;
+
+    if (n < 2 || off[0] != 0)
+        MLTFR_FAIL(MLTFR_E_DATA, "%s: %s/offsets: no sequences", mltfr_file_path(c->in), where);
+    MLTFR_TRY(MLTFR_NEW(lengths, n));
+    for (int64_t u = 0; u + 1 < n; u++) {
+        if (off[u + 1] <= off[u] || off[u + 1] - off[u] > longest)
+            MLTFR_FAIL(MLTFR_E_DATA, "%s: %s/offsets: sequence %lld: 1 to %lld items are allowed",
+                       mltfr_file_path(c->in), where, (long long)u, (long long)longest);
+        lengths[u] = (int32_t)(off[u + 1] - off[u]);
+    }
+    MLTFR_TRY(mltfr_batch_create(n - 1, lengths, out));
+done:
+    MLTFR_FREE(lengths);
+    return st;
+}
+
+mltfr_status mltfr_replay_sequences(mltfr_replay_case *c, const char *where, mltfr_batch **out)
 {
     mltfr_status st = MLTFR_OK;
     int64_t *off = NULL, n = 0;
-    int32_t *lengths = NULL;
+    char name[64];
 
-    MLTFR_TRY(mltfr_replay_get(c, MLTFR_I64, &off, &n, "batch/offsets"));
-    st = MLTFR_NEW(lengths, n);
-    for (int64_t u = 0; st == MLTFR_OK && u + 1 < n; u++)
-        lengths[u] = (int32_t)(off[u + 1] - off[u]);
-    if (st == MLTFR_OK)
-        st = mltfr_batch_create(n - 1, lengths, &c->batch);
-    MLTFR_AGREE(c->comm, st);
-    MLTFR_TRY(mltfr_file_read(c->in, "batch/items", MLTFR_I32, 0, c->batch->rows, c->batch->items));
-    MLTFR_TRY(
-        mltfr_file_read(c->in, "batch/targets", MLTFR_I32, 0, c->batch->rows, c->batch->targets));
+    MLTFR_TRY(mltfr_replay_get(c, MLTFR_I64, &off, &n, "%s/offsets", where));
+    MLTFR_AGREE(c->comm, make_batch(c, where, n, off, out));
+    snprintf(name, sizeof name, "%s/items", where);
+    MLTFR_TRY(mltfr_file_read_as(c->in, name, &(mltfr_shape){MLTFR_I32, 1, {(*out)->rows}}, 0,
+                                 (*out)->rows, (*out)->items));
+    MLTFR_AGREE(c->comm, check_ids(c, name, (*out)->rows, (*out)->items));
 done:
     MLTFR_FREE(off);
-    MLTFR_FREE(lengths);
+    return st;
+}
+
+static mltfr_status load_batch(mltfr_replay_case *c)
+{
+    mltfr_status st = MLTFR_OK;
+
+    MLTFR_TRY(mltfr_replay_sequences(c, "batch", &c->batch));
+    const int64_t n = c->batch->rows;
+
+    MLTFR_TRY(mltfr_file_read_as(c->in, "batch/targets", &(mltfr_shape){MLTFR_I32, 1, {n}}, 0, n,
+                                 c->batch->targets));
+    MLTFR_AGREE(c->comm, check_ids(c, "batch/targets", n, c->batch->targets));
+done:
     return st;
 }
 

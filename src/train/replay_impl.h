@@ -25,6 +25,10 @@ void mltfr_replay_unload(mltfr_replay_case *c);
 mltfr_status mltfr_replay_get(mltfr_replay_case *c, mltfr_dtype type, void *out, int64_t *count,
                               const char *format, ...) __attribute__((format(printf, 5, 6)));
 
+/* The sequences of a group (offsets, items) as a new batch, checked; without targets.  @collective
+ */
+mltfr_status mltfr_replay_sequences(mltfr_replay_case *c, const char *where, mltfr_batch **out);
+
 /* Rows [first, first + own) of a global array of the output.  @collective */
 mltfr_status mltfr_replay_put(mltfr_replay_case *c, mltfr_dtype type, int ndim,
                               const int64_t dims[], int64_t first, int64_t own, const void *data,

@@ -143,8 +143,8 @@ done:
 /* ---- ranking ------------------------------------------------------------------------------- */
 
 typedef struct {
-    int64_t users, *off, *seen_off, *none, *rank;
-    int32_t *items, *targets, *seen;
+    int64_t users, *seen_off, *none, *rank;
+    int32_t *targets, *seen;
     mltfr_batch *batch;
     float *tiles, *all, *scores;
 } rank_case;
@@ -169,40 +169,49 @@ done:
     return st;
 }
 
+static mltfr_status misfit(const mltfr_replay_case *c, const char *where)
+{
+    return mltfr_fail(MLTFR_E_DATA, "%s: %s: sequences, targets, seen items and scores do not fit",
+                      mltfr_file_path(c->in), where);
+}
+
+/* Offsets that rise to the number of seen items. */
+static mltfr_status check_seen(const mltfr_replay_case *c, const char *where, const rank_case *x,
+                               int64_t offsets, int64_t seen)
+{
+    bool good = x->users > 0 && offsets == x->users + 1 && x->seen_off[0] == 0 &&
+                x->seen_off[x->users] <= seen;
+
+    for (int64_t u = 0; good && u < x->users; u++)
+        good = x->seen_off[u] <= x->seen_off[u + 1];
+    return good ? MLTFR_OK : misfit(c, where);
+}
+
+/* A target of each of `users` users among so many items. */
+static mltfr_status check_targets(const mltfr_replay_case *c, const char *where, const rank_case *x,
+                                  int64_t users, int64_t items)
+{
+    bool good = x->users == users;
+
+    for (int64_t u = 0; good && u < users; u++)
+        good = x->targets[u] >= 1 && x->targets[u] <= items;
+    return good ? MLTFR_OK : misfit(c, where);
+}
+
 static mltfr_status load_ranking(mltfr_replay_case *c, const char *where, rank_case *x)
 {
     mltfr_status st = MLTFR_OK;
-    int64_t n;
+    int64_t offsets, seen;
 
     MLTFR_TRY(mltfr_replay_get(c, MLTFR_I32, &x->targets, &x->users, "%s/targets", where));
-    MLTFR_TRY(mltfr_replay_get(c, MLTFR_I64, &x->seen_off, &n, "%s/seen_offsets", where));
-    MLTFR_TRY(mltfr_replay_get(c, MLTFR_I32, &x->seen, &n, "%s/seen_items", where));
+    MLTFR_TRY(mltfr_replay_get(c, MLTFR_I64, &x->seen_off, &offsets, "%s/seen_offsets", where));
+    MLTFR_TRY(mltfr_replay_get(c, MLTFR_I32, &x->seen, &seen, "%s/seen_items", where));
+    MLTFR_AGREE(c->comm, check_seen(c, where, x, offsets, seen));
     st = MLTFR_NEW(x->none, x->users + 1);
     if (st == MLTFR_OK)
         st = MLTFR_NEW(x->rank, x->users);
     MLTFR_AGREE(c->comm, st);
 done:
-    return st;
-}
-
-static mltfr_status load_histories(mltfr_replay_case *c, rank_case *x)
-{
-    mltfr_status st = MLTFR_OK;
-    int32_t *lengths = NULL;
-    int64_t n;
-
-    MLTFR_TRY(mltfr_replay_get(c, MLTFR_I64, &x->off, &n, "eval/offsets"));
-    MLTFR_TRY(mltfr_replay_get(c, MLTFR_I32, &x->items, &n, "eval/items"));
-    st = MLTFR_NEW(lengths, x->users);
-    for (int64_t u = 0; st == MLTFR_OK && u < x->users; u++)
-        lengths[u] = (int32_t)(x->off[u + 1] - x->off[u]);
-    if (st == MLTFR_OK)
-        st = mltfr_batch_create(x->users, lengths, &x->batch);
-    if (st == MLTFR_OK)
-        memcpy(x->batch->items, x->items, (size_t)n * sizeof *x->items);
-    MLTFR_AGREE(c->comm, st);
-done:
-    MLTFR_FREE(lengths);
     return st;
 }
 
@@ -235,11 +244,9 @@ done:
 
 static void free_ranking(rank_case *x)
 {
-    MLTFR_FREE(x->off);
     MLTFR_FREE(x->seen_off);
     MLTFR_FREE(x->none);
     MLTFR_FREE(x->rank);
-    MLTFR_FREE(x->items);
     MLTFR_FREE(x->targets);
     MLTFR_FREE(x->seen);
     MLTFR_FREE(x->tiles);
@@ -254,7 +261,8 @@ static mltfr_status probe_ranking(mltfr_replay_case *c)
     rank_case x = {0};
 
     MLTFR_TRY(load_ranking(c, "eval", &x));
-    MLTFR_TRY(load_histories(c, &x));
+    MLTFR_TRY(mltfr_replay_sequences(c, "eval", &x.batch));
+    MLTFR_AGREE(c->comm, check_targets(c, "eval", &x, x.batch->users, c->e->spec.items));
     MLTFR_AGREE(c->comm, MLTFR_NEW(x.tiles, x.users * c->e->item_rows));
     MLTFR_TRY(mltfr_rank_batch(c->e, x.batch, x.targets, x.seen_off, x.seen, x.rank, x.tiles));
     MLTFR_TRY(put_ranks(c, &x, "eval", ""));
@@ -284,6 +292,7 @@ static mltfr_status probe_ties(mltfr_replay_case *c)
 
     MLTFR_TRY(load_ranking(c, "eval/ties", &x));
     MLTFR_TRY(mltfr_replay_get(c, MLTFR_F32, &x.scores, &n, "eval/ties/scores"));
+    MLTFR_AGREE(c->comm, check_targets(c, "eval/ties", &x, x.users, n / x.users));
     rank_given(&x, x.seen_off, n / x.users);
     MLTFR_TRY(put_ranks(c, &x, "eval/ties", ""));
     rank_given(&x, x.none, n / x.users);

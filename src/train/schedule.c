@@ -150,13 +150,13 @@ mltfr_status mltfr_schedule_epoch(mltfr_session *s, int64_t epoch)
     e->at.epoch = epoch;
     if (!starts && (!mltfr_experts_on(e) || since % s->set->filter_refresh != 0))
         return MLTFR_OK;
-    MLTFR_TRY(vote(s, epoch));
+    MLTFR_TIMED(POOLS, vote(s, epoch));
     if (starts) {
-        MLTFR_TRY(calibrate(s, epoch));
+        MLTFR_TIMED(POOLS, calibrate(s, epoch));
         e->at.expert_start = e->at.step;
         mltfr_note("epoch %lld: the experts start", (long long)epoch);
     }
-    MLTFR_TRY(mltfr_inject_refresh(e));
+    MLTFR_TIMED(POOLS, mltfr_inject_refresh(e));
 done:
     return st;
 }
@@ -201,10 +201,10 @@ mltfr_status mltfr_schedule_step(mltfr_session *s, const mltfr_batch *batch)
     MLTFR_TRY(mltfr_run_forward(e, batch, MLTFR_TRAIN));
     MLTFR_TRY(mltfr_run_backward(e, samples));
     if (samples)
-        MLTFR_TRY(mltfr_fisher_sample(e, &e->run, (double)set->fisher_rows));
-    MLTFR_TRY(mltfr_optimise(e, lr, set->train_clip));
+        MLTFR_TIMED(FISHER, mltfr_fisher_sample(e, &e->run, (double)set->fisher_rows));
+    MLTFR_TIMED(OPTIMISE, mltfr_optimise(e, lr, set->train_clip));
     if (fisher && since >= 0 && since % set->fisher_every == 0)
-        MLTFR_TRY(mltfr_consensus_update(e, NULL));
+        MLTFR_TIMED(FISHER, mltfr_consensus_update(e, NULL));
     if (fisher && e->at.consensus_started)
         mltfr_consensus_pull_all(e, lr);
     if (on) {
@@ -214,7 +214,7 @@ mltfr_status mltfr_schedule_step(mltfr_session *s, const mltfr_batch *batch)
             mltfr_router_balance(e->K, e->run.routed.load, (float)set->router_bias_rate,
                                  e->at.router_bias);
     }
-    MLTFR_TRY(mltfr_inject_apply(e));
+    MLTFR_TIMED(ITEMS, mltfr_inject_apply(e));
 done:
     return st;
 }

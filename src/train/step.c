@@ -138,10 +138,10 @@ mltfr_status mltfr_run_forward(mltfr_engine *e, const mltfr_batch *batch, mltfr_
     run->mixes = mltfr_experts_on(e) && (run->keeps || purpose == MLTFR_RANK);
     run->next_room = 1; /* room 0 is the filter's scratch */
     MLTFR_AGREE(e->comm, place_run(e, run));
-    MLTFR_TRY(mltfr_items_fetch(e, run));
-    MLTFR_AGREE(e->comm, backbone_forward(e, run));
+    MLTFR_TIMED(ITEMS, mltfr_items_fetch(e, run));
+    MLTFR_TIMED(BACKBONE, mltfr_comm_agree(e->comm, backbone_forward(e, run)));
     if (run->mixes)
-        MLTFR_TRY(mltfr_mixture_run(e, run));
+        MLTFR_TIMED(EXPERTS, mltfr_mixture_run(e, run));
     MLTFR_AGREE(e->comm, RUN_TAKE(run, mine, run->queries * e->spec.backbone.d));
     gather_H(e, run, mine);
 done:
@@ -150,27 +150,44 @@ done:
 
 /* ---- backward ------------------------------------------------------------------------------ */
 
-/* The mean loss: rows in order within a block, then blocks in order. */
+/* Sums over one user block. */
+typedef struct {
+    double loss, gate;
+} block_sums;
+
+static block_sums sum_block(const mltfr_engine *e, const mltfr_run *run, int64_t b)
+{
+    const bool gates = run->mixes && e->spec.consensus;
+    block_sums sum = {0., 0.};
+
+    for (int64_t i = run->q_off[b] - run->q0; i < run->q_off[b + 1] - run->q0; i++) {
+        sum.loss += run->row_loss[i];
+        sum.gate += gates ? run->routes.gate[i] : 0.;
+    }
+    return sum;
+}
+
+/* Mean loss and gate: rows in order within a block, then blocks in order. */
 static mltfr_status mean_loss(mltfr_engine *e, mltfr_run *run)
 {
     mltfr_status st = MLTFR_OK;
     const int64_t blocks = run->batch->blocks;
-    double *mine = NULL, *all = NULL;
+    block_sums *mine = NULL, *all = NULL;
 
     st = RUN_TAKE(run, mine, run->last - run->first);
     if (st == MLTFR_OK)
         st = RUN_TAKE(run, all, blocks);
     MLTFR_AGREE(e->comm, st);
-    for (int64_t b = run->first; b < run->last; b++) {
-        mine[b - run->first] = 0.;
-        for (int64_t i = run->q_off[b]; i < run->q_off[b + 1]; i++)
-            mine[b - run->first] += run->row_loss[i - run->q0];
-    }
+    for (int64_t b = run->first; b < run->last; b++)
+        mine[b - run->first] = sum_block(e, run, b);
     mltfr_comm_allgather_shares(e->comm, mine, blocks, sizeof *mine, all);
-    run->loss = 0.;
-    for (int64_t b = 0; b < blocks; b++)
-        run->loss += all[b];
+    run->loss = run->gate = 0.;
+    for (int64_t b = 0; b < blocks; b++) {
+        run->loss += all[b].loss;
+        run->gate += all[b].gate;
+    }
     run->loss /= (double)run->q_off[blocks];
+    run->gate /= (double)run->q_off[blocks];
 done:
     return st;
 }
@@ -245,16 +262,16 @@ mltfr_status mltfr_run_backward(mltfr_engine *e, bool fisher)
     memset(e->touched, 0, (size_t)e->item_rows);
     MLTFR_AGREE(e->comm, take_loss_rooms(e, run));
     if (e->set->train_loss == MLTFR_TRAIN_LOSS_SOFTMAX)
-        MLTFR_TRY(mltfr_loss_softmax(e, run, fisher));
+        MLTFR_TIMED(LOSS, mltfr_loss_softmax(e, run, fisher));
     else
-        MLTFR_TRY(mltfr_loss_local(e, run));
+        MLTFR_TIMED(LOSS, mltfr_loss_local(e, run));
     MLTFR_TRY(mean_loss(e, run));
     if (fisher && e->set->train_loss != MLTFR_TRAIN_LOSS_BCE)
         row_traces(e, run);
     if (run->mixes)
-        MLTFR_TRY(mltfr_mixture_backward_run(e, run));
-    MLTFR_TRY(backbone_backward(e, run));
-    MLTFR_TRY(mltfr_inject_backward(e));
+        MLTFR_TIMED(EXPERTS_BACK, mltfr_mixture_backward_run(e, run));
+    MLTFR_TIMED(BACKBONE_BACK, backbone_backward(e, run));
+    MLTFR_TIMED(ITEMS, mltfr_inject_backward(e));
 done:
     return st;
 }

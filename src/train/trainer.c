@@ -4,6 +4,7 @@
 #include "stop.h"
 
 #include <mltfr/log.h>
+#include <mltfr/text.h>
 #include <mltfr/trainer.h>
 
 #include <inttypes.h>
@@ -12,7 +13,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { PATH_BYTES = 4096, PROGRESS_SECONDS = 5 };
+enum { PATH_BYTES = 4096 };
+
+static const double line_seconds = 5., bar_seconds = .2; /* between two words of progress */
 
 typedef struct {
     mltfr_session session;
@@ -22,6 +25,7 @@ typedef struct {
     mltfr_stop stop;
     int64_t steps_here;   /* done since this start */
     int64_t rows_here;    /* of this epoch, since this start */
+    int64_t steps_before; /* of this epoch, done before this start */
     int64_t checkpointed; /* step of the newest checkpoint; -1: none */
     double begin, epoch_begin, last_progress;
     double epoch_mpi; /* seconds in MPI when the epoch began */
@@ -129,35 +133,73 @@ static void report_progress(trainer *t, int64_t done, int64_t steps)
 {
     const mltfr_engine *e = t->session.engine;
     const double now = mltfr_seconds(), spent = now - t->epoch_begin;
+    const bool bar = t->options->progress == MLTFR_PROGRESS_BAR;
 
     if (t->options->progress == MLTFR_PROGRESS_NONE || done == steps ||
-        now - t->last_progress < PROGRESS_SECONDS)
+        now - t->last_progress < (bar ? bar_seconds : line_seconds))
         return;
     t->last_progress = now;
-    mltfr_note("epoch %3" PRId64 "/%" PRId64 "  step %" PRId64 "/%" PRId64
-               "  loss %.4f  %.0f positions/s",
-               e->at.epoch, t->session.set->train_epochs, done, steps, e->run.loss,
-               (double)t->rows_here / spent);
+    (bar ? mltfr_bar
+         : mltfr_note)("epoch %3" PRId64 "/%" PRId64 "  step %" PRId64 "/%" PRId64
+                       "  loss %.4f  %.0f positions/s  epoch ends in %.0f s",
+                       e->at.epoch, t->session.set->train_epochs, done, steps, e->run.loss,
+                       (double)t->rows_here / spent,
+                       spent / (double)(done - t->steps_before) * (double)(steps - done));
 }
 
+static void add_list(mltfr_text *text, const char *name, int64_t n, const double *x)
+{
+    mltfr_text_add(text, ",\"%s\":[", name);
+    for (int64_t i = 0; i < n; i++)
+        mltfr_text_add(text, "%s%.10g", i > 0 ? "," : "", x[i]);
+    mltfr_text_add(text, "]");
+}
+
+/* @collective */
 static void report_experts(trainer *t)
 {
-    const mltfr_engine *e = t->session.engine;
+    mltfr_engine *e = t->session.engine;
+    double load[MLTFR_MAX_LLMS], away[MLTFR_MAX_LLMS];
+    mltfr_text text = {0};
 
     if (!mltfr_experts_on(e))
         return;
-    const int64_t *load = e->run.routed.load;
-    char loads[1024] = "", phis[1024] = "";
-    size_t a = 0, b = 0;
+    for (int64_t k = 0; k < e->K; k++)
+        load[k] = (double)e->run.routed.load[k];
+    mltfr_consensus_distances(e, away);
+    mltfr_text_add(&text, "{\"kind\":\"experts\",\"epoch\":%" PRId64 ",\"step\":%" PRId64,
+                   e->at.epoch, e->at.step);
+    add_list(&text, "load", e->K, load);
+    mltfr_text_add(&text, ",\"gate\":%.6g", e->run.gate);
+    add_list(&text, "phi", e->K, e->phi);
+    add_list(&text, "distance", e->K, away);
+    mltfr_text_add(&text, ",\"residual\":%.3g}", e->residual);
+    if (text.st == MLTFR_OK)
+        mltfr_run_files_line(&t->files, "%s", text.data);
+    mltfr_text_destroy(&text);
+}
 
-    for (int64_t k = 0; k < e->K && a < sizeof loads && b < sizeof phis; k++) {
-        a += (size_t)snprintf(loads + a, sizeof loads - a, "%s%" PRId64, k ? "," : "", load[k]);
-        b += (size_t)snprintf(phis + b, sizeof phis - b, "%s%.6g", k ? "," : "", e->phi[k]);
-    }
-    mltfr_run_files_line(&t->files,
-                         "{\"kind\":\"experts\",\"epoch\":%" PRId64 ",\"step\":%" PRId64
-                         ",\"load\":[%s],\"phi\":[%s],\"residual\":%.3g}",
-                         e->at.epoch, e->at.step, loads, phis, e->residual);
+/* Seconds a phase on this rank since the last such line, and the share spent inside MPI. */
+static void report_time(trainer *t, double seconds)
+{
+    static const char *const names[] = {
+#define X(name, text) text,
+        MLTFR_PHASE_LIST(X)
+#undef X
+    };
+    const mltfr_engine *e = t->session.engine;
+    const double mpi = mltfr_comm_seconds() - t->epoch_mpi;
+    mltfr_text text = {0};
+
+    mltfr_text_add(&text, "{\"kind\":\"time\",\"epoch\":%" PRId64 ",\"step\":%" PRId64, e->at.epoch,
+                   e->at.step);
+    for (int i = 0; i < MLTFR_SPENT_COUNT; i++)
+        mltfr_text_add(&text, ",\"%s\":%.6f", names[i], e->spent[i]);
+    mltfr_text_add(&text, ",\"train\":%.6f,\"mpi\":%.6f,\"exposed\":%.4f}", seconds, mpi,
+                   mpi / seconds);
+    if (text.st == MLTFR_OK)
+        mltfr_run_files_line(&t->files, "%s", text.data);
+    mltfr_text_destroy(&text);
 }
 
 static void report_epoch(trainer *t)
@@ -166,20 +208,15 @@ static void report_epoch(trainer *t)
     const double seconds = mltfr_seconds() - t->epoch_begin;
     const double loss = t->loop.epoch_loss / (double)t->loop.epoch_rows;
     const double rate = (double)t->rows_here / seconds;
-    const double mpi = mltfr_comm_seconds() - t->epoch_mpi;
 
     mltfr_run_files_line(&t->files,
                          "{\"kind\":\"epoch\",\"epoch\":%" PRId64 ",\"step\":%" PRId64
                          ",\"loss\":%.17g,\"seconds\":%.6f,\"positions_per_s\":%.1f}",
                          e->at.epoch, e->at.step, loss, seconds, rate);
-    mltfr_run_files_line(&t->files,
-                         "{\"kind\":\"time\",\"epoch\":%" PRId64 ",\"step\":%" PRId64
-                         ",\"train\":%.6f,\"mpi\":%.6f,\"exposed\":%.4f}",
-                         e->at.epoch, e->at.step, seconds, mpi, mpi / seconds);
+    report_time(t, seconds);
     if (t->options->progress != MLTFR_PROGRESS_NONE)
-        mltfr_note(
-            "epoch %3" PRId64 "/%" PRId64 "  loss %.4f  %.2f s  %.0f positions/s  mpi %.0f%%",
-            e->at.epoch, t->session.set->train_epochs, loss, seconds, rate, 100. * mpi / seconds);
+        mltfr_note("epoch %3" PRId64 "/%" PRId64 "  loss %.4f  %.2f s  %.0f positions/s",
+                   e->at.epoch, t->session.set->train_epochs, loss, seconds, rate);
     report_experts(t);
 }
 
@@ -277,6 +314,8 @@ static mltfr_status run_epoch(trainer *t, int64_t epoch)
 
     t->session.engine->at.epoch = epoch;
     t->rows_here = 0;
+    t->steps_before = t->session.engine->at.step - (epoch - 1) * steps;
+    memset(t->session.engine->spent, 0, sizeof t->session.engine->spent);
     t->epoch_begin = t->last_progress = mltfr_seconds();
     t->epoch_mpi = mltfr_comm_seconds();
     MLTFR_TRY(run_steps(t, epoch));

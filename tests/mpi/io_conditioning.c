@@ -327,7 +327,7 @@ static void test_refusals(mltfr_comm *comm)
     expect(comm, tables, &o, MLTFR_E_USAGE, "alpha");
     o = small_options();
     o.held_out = .95;
-    expect(comm, tables, &o, MLTFR_E_USAGE, "tokens.align: pca");
+    expect(comm, tables, &o, MLTFR_E_USAGE, "tokens.align: procrustes");
     o = small_options();
     tables[1].bad_row = WORDS - 1;
     expect(comm, tables, &o, MLTFR_E_DATA, "beta: row 499");

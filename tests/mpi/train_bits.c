@@ -202,12 +202,12 @@ static void compare_numbers(const pair *x)
 
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         int64_t a = 0, b = 1;
-        MUST(mltfr_file_get_i64(x->mine, "params", names[i], &a));
-        MUST(mltfr_file_get_i64(x->reference, "params", names[i], &b));
+        MUST(mltfr_file_get_i64(x->mine, "/", names[i], &a));
+        MUST(mltfr_file_get_i64(x->reference, "/", names[i], &b));
         CHECK(a == b, "%s: %d, %d", names[i], (int)a, (int)b);
     }
-    MUST(mltfr_file_get_f64(x->mine, "params", "epoch_loss", &mine));
-    MUST(mltfr_file_get_f64(x->reference, "params", "epoch_loss", &reference));
+    MUST(mltfr_file_get_f64(x->mine, "/", "epoch_loss", &mine));
+    MUST(mltfr_file_get_f64(x->reference, "/", "epoch_loss", &reference));
     CHECK(mine == reference, "epoch_loss: %.17g, %.17g", mine, reference);
 }
 

@@ -152,7 +152,7 @@ static inline void npy(buffer *b, int version, const char *header, int floats)
 /* ---- files */
 
 static char folder[64];
-static char made[8][96];
+static char made[32][96];
 static int made_count;
 
 static inline const char *path_of(const char *name)
@@ -174,7 +174,8 @@ static inline void make_file(const char *name, const void *data, size_t bytes)
 {
     FILE *f = fopen(path_of(name), "wb");
 
-    if (f == NULL || fwrite(data, 1, bytes, f) != bytes || fclose(f) != 0)
+    if (made_count == sizeof made / sizeof *made || f == NULL ||
+        fwrite(data, 1, bytes, f) != bytes || fclose(f) != 0)
         abort();
     snprintf(made[made_count++], sizeof made[0], "%s", name);
 }

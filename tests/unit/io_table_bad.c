@@ -106,6 +106,18 @@ static void gguf_names(void **state)
     put_int(&b, 0, 4);
     fails_saying(open_copy("m.gguf", b.data, b.bytes), "m.gguf: ", "is no array of type 8");
     b.bytes = 0;
+    gguf_header(&b, 0, 2);
+    gguf_array(&b, "tokenizer.ggml.tokens", 8, 1);
+    put_string(&b, "a");
+    gguf_array(&b, "tokenizer.ggml.scores", 6, 2);
+    put_int(&b, 0, 8);
+    fails_saying(open_copy("m.gguf", b.data, b.bytes),
+                 "m.gguf: ", "tokenizer.ggml.scores has 2 elements; allowed: 1");
+    gguf_model(&b);
+    put_floats(&b, 20);
+    fails_saying(open_copy("m.gguf", b.data, b.bytes),
+                 "m.gguf: ", "80 bytes follow the last tensor");
+    b.bytes = 0;
     gguf_header(&b, 0, 0);
     fails_saying(open_copy("m.gguf", b.data, b.bytes),
                  "m.gguf: ", "its two-dimensional tensors: none");
@@ -190,6 +202,7 @@ static void vocabularies_beside(void **state)
         fails_saying(mltfr_table_open(path_of("t.npy"), NULL, &t), folder, vocabularies[i].reason);
         assert_null(t);
         assert_int_equal(mltfr_mem_now(), 0);
+        assert_true(mltfr_mem_peak() < 1 << 20);
         remove_folder();
         make_folder();
     }
