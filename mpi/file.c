@@ -60,20 +60,25 @@ int64_t mltfr_shape_count(const mltfr_shape *shape)
 
 typedef enum { CREATE, READ, APPEND } open_mode;
 
+/* Writing goes through MPI-IO, collectively.  For reading, each rank opens the file by itself: it
+ * needs no agreement, works in a directory that cannot be written, and leaves no lock file of the
+ * MPI library beside the data. */
 static mltfr_status open_id(mltfr_file *f, open_mode mode)
 {
     hid_t access = H5Pcreate(H5P_FILE_ACCESS);
 
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL); /* our own messages only */
     H5Pset_libver_bounds(access, H5F_LIBVER_V110, H5F_LIBVER_V110);
-    H5Pset_fapl_mpio(access, f->comm->mpi, MPI_INFO_NULL);
+    if (mode != READ)
+        H5Pset_fapl_mpio(access, f->comm->mpi, MPI_INFO_NULL);
     if (mode == CREATE)
         f->id = H5Fcreate(f->path, H5F_ACC_TRUNC, H5P_DEFAULT, access);
     else
         f->id = H5Fopen(f->path, mode == READ ? H5F_ACC_RDONLY : H5F_ACC_RDWR, access);
     H5Pclose(access);
     f->transfer = H5Pcreate(H5P_DATASET_XFER);
-    H5Pset_dxpl_mpio(f->transfer, H5FD_MPIO_COLLECTIVE);
+    if (mode != READ)
+        H5Pset_dxpl_mpio(f->transfer, H5FD_MPIO_COLLECTIVE);
     if (f->id < 0)
         return mltfr_fail(MLTFR_E_IO, "%s: cannot be %s as an HDF5 file", f->path,
                           mode == CREATE ? "created" : "opened");

@@ -282,8 +282,8 @@ static mltfr_status check_end(const mltfr_table_file *f, size_t base, uint32_t a
         end = f->tensors[f->tensor_count - 1].offset + f->tensors[f->tensor_count - 1].bytes;
     if (f->image.bytes <= end || f->image.bytes - end < alignment)
         return MLTFR_OK;
-    return mltfr_fail(MLTFR_E_DATA, "%s: byte %zu: %zu bytes follow the last tensor",
-                      f->image.path, end, f->image.bytes - end);
+    return mltfr_fail(MLTFR_E_DATA, "%s: byte %zu: %zu bytes follow the last tensor", f->image.path,
+                      end, f->image.bytes - end);
 }
 
 /* Offsets so far count from the data; make them those of the file. */

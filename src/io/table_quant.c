@@ -109,7 +109,7 @@ MLTFR_INLINE void nibbles5(const uint8_t *restrict q, uint32_t high, float d, fl
                            float *restrict out)
 {
     for (int j = 0; j < 16; j++) {
-        int b = q[j], low5 = (int)(high >> j) << 4 & 16, high5 = (int)(high >> (j + 12)) & 16;
+        int b = q[j], low5 = (int)(high >> j << 4 & 16), high5 = (int)(high >> (j + 12) & 16);
 
         out[j] = d * (float)((b & 15) | low5) + m;
         out[j + 16] = d * (float)(b >> 4 | high5) + m;

@@ -19,6 +19,7 @@
 #include <mltfr/router.h>
 #include <mltfr/settings.h>
 #include <mltfr/spaces.h>
+#include <mltfr/watchdog.h>
 
 enum { TOKEN_BLOCK = 1024, ITEM_BLOCKS = 64, QUERY_BLOCK = 256, RUN_ROOMS = 128 };
 
@@ -192,10 +193,11 @@ static inline int64_t mltfr_block_queries(const mltfr_run *run, int64_t b)
 {
     return run->q_off[b + 1] - run->q_off[b];
 }
-/* MLTFR_TRY(call), its time added to a phase; needs e, st and the label `done`. */
+/* MLTFR_TRY(call), watched, its time added to a phase; needs e, st and the label `done`. */
 #define MLTFR_TIMED(phase, call)                                                                   \
     do {                                                                                           \
         const double begin_ = mltfr_seconds();                                                     \
+        mltfr_watchdog_kick(#phase);                                                               \
         st = (call);                                                                               \
         e->spent[MLTFR_SPENT_##phase] += mltfr_seconds() - begin_;                                 \
         if (st != MLTFR_OK)                                                                        \

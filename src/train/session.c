@@ -88,7 +88,9 @@ mltfr_status mltfr_session_open(mltfr_comm *comm, const mltfr_settings *set, mlt
     char summary[512];
 
     *s = (mltfr_session){.comm = comm, .set = set};
+    mltfr_watchdog_kick("data");
     MLTFR_TRY(mltfr_interactions_read(comm, set, &s->data));
+    mltfr_watchdog_kick("spaces");
     mltfr_interactions_summary(s->data, summary, sizeof summary);
     mltfr_note("data    %s", summary);
     MLTFR_AGREE(comm, list_examples(s));

@@ -36,6 +36,8 @@ typedef struct {
 static mltfr_status save(trainer *t)
 {
     mltfr_status st = MLTFR_OK;
+
+    mltfr_watchdog_kick("checkpoint");
     const mltfr_session *s = &t->session;
     const int64_t step = s->engine->at.step;
     char path[PATH_BYTES];
@@ -415,6 +417,7 @@ mltfr_status mltfr_train(mltfr_comm *comm, const mltfr_settings *settings,
     trainer t = {.options = options, .begin = mltfr_seconds()};
 
     MLTFR_TRY(mltfr_stop_begin(comm, settings, &t.stop));
+    mltfr_watchdog_start(mltfr_comm_rank(comm), settings->run_timeout);
     if (has_ended(comm, settings, options->resume))
         goto done;
     MLTFR_TRY(mltfr_session_open(comm, settings, &t.session));
@@ -424,6 +427,7 @@ mltfr_status mltfr_train(mltfr_comm *comm, const mltfr_settings *settings,
     MLTFR_TRY(finish(&t));
 done:
     mltfr_stop_end();
+    mltfr_watchdog_start(0, 0);
     mltfr_run_files_close(&t.files);
     mltfr_session_close(&t.session);
     return st;
