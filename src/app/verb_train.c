@@ -68,6 +68,16 @@ done:
     return st;
 }
 
+/* Keys of the interface that this version reads and does not act on. */
+static void warn_of_idle_keys(const mltfr_settings *settings)
+{
+    if (settings->checkpoint_async)
+        mltfr_warn("checkpoint.async has no effect in this version: training waits for the write");
+    if (!settings->run_reproducible)
+        mltfr_warn("run.reproducible: false has no effect in this version: sums are always "
+                   "canonical");
+}
+
 /* The data, and the run directory that everything goes to. */
 static mltfr_status prepare(mltfr_comm *comm, mltfr_config *config)
 {
@@ -75,6 +85,7 @@ static mltfr_status prepare(mltfr_comm *comm, mltfr_config *config)
     bool given = settings->data_path[0] != '\0';
     mltfr_status st = MLTFR_OK;
 
+    warn_of_idle_keys(settings);
     if (given)
         MLTFR_TRY(app_require(comm, "data.path", settings->data_path));
     MLTFR_TRY(app_make_directory(comm, settings->run_dir));

@@ -29,7 +29,7 @@ static void skip_blanks(walk *w)
 }
 
 /* Is this the next character, blanks aside?  Then go past it. */
-static bool accept(walk *w, char c)
+static bool accept(walk *w, unsigned char c)
 {
     skip_blanks(w);
     if (w->at == w->end || *w->at != c)
