@@ -8,7 +8,7 @@ program_packages=(
     gcc libc6-dev cmake ninja-build pkg-config
     libopenmpi-dev openmpi-bin libscalapack-openmpi-dev
     libopenblas-dev libopenblas-pthread-dev # the pthread variant, which one thread a rank suits
-    libhdf5-openmpi-dev libyaml-dev libyajl-dev libcjson-dev libxxhash-dev
+    libhdf5-openmpi-dev libyaml-dev libcjson-dev libxxhash-dev
 )
 test_packages=(
     libcmocka-dev hdf5-tools python3 python3-h5py python3-numpy # read our files as a user would

@@ -352,21 +352,16 @@ mltfr_status mltfr_file_read_as(mltfr_file *file, const char *name, const mltfr_
 
 /* ---- writing ------------------------------------------------------------------------------- */
 
-static mltfr_status reserve(mltfr_file *f, const char *name, const mltfr_shape *shape)
+mltfr_status mltfr_file_reserve(mltfr_file *file, const char *name, const mltfr_shape *shape)
 {
-    const int64_t none = 0;
-    hid_t set = create_set(f, name, shape);
-    bool made = set >= 0 && mltfr_attr_make(set, MLTFR_CHECKSUM, H5T_NATIVE_INT64, &none) >= 0;
+    const hid_t set = create_set(file, name, shape);
 
     if (set >= 0)
         H5Dclose(set);
-    return made ? MLTFR_OK
-                : mltfr_fail(MLTFR_E_IO, "%s: array '%s' cannot be created", f->path, name);
-}
-
-mltfr_status mltfr_file_reserve(mltfr_file *file, const char *name, const mltfr_shape *shape)
-{
-    return mltfr_comm_agree(file->comm, reserve(file, name, shape));
+    return mltfr_comm_agree(
+        file->comm,
+        set >= 0 ? MLTFR_OK
+                 : mltfr_fail(MLTFR_E_IO, "%s: array '%s' cannot be created", file->path, name));
 }
 
 static mltfr_status check_rows(const char *name, const mltfr_shape *shape, int64_t first,
@@ -384,21 +379,13 @@ mltfr_status mltfr_file_fill(mltfr_file *file, const char *name, const mltfr_sha
                              int64_t first, int64_t rows, const void *mine)
 {
     mltfr_status st = MLTFR_OK;
-    const int64_t row = mltfr_shape_row(shape);
     hid_t set = -1;
 
     MLTFR_AGREE(file->comm, check_rows(name, shape, first, rows));
     MLTFR_AGREE(file->comm, check_shape(file, name, shape));
     set = H5Dopen2(file->id, name, H5P_DEFAULT);
     /* A scalar is one row: rank 0's. */
-    MLTFR_TRY(move(file, set, shape, shape->type, first, rows, (void *)(uintptr_t)mine, true));
-    const int64_t sum = (int64_t)mltfr_checksum_all(
-        file->comm, mltfr_checksum(shape->type, first * row, rows * row, mine));
-
-    if (mltfr_attr_set(set, MLTFR_CHECKSUM, H5T_NATIVE_INT64, &sum) < 0)
-        st = mltfr_fail(MLTFR_E_IO, "%s: the checksum of array '%s' cannot be written", file->path,
-                        name);
-    st = mltfr_comm_agree(file->comm, st);
+    st = move(file, set, shape, shape->type, first, rows, (void *)(uintptr_t)mine, true);
 done:
     if (set >= 0)
         H5Dclose(set);

@@ -5,28 +5,6 @@
 
 #include <string.h>
 
-herr_t mltfr_attr_make(hid_t object, const char *name, hid_t type, const void *value)
-{
-    hid_t space = H5Screate(H5S_SCALAR);
-    hid_t attr = H5Acreate2(object, name, type, space, H5P_DEFAULT, H5P_DEFAULT);
-    herr_t code = attr < 0 ? -1 : H5Awrite(attr, type, value);
-
-    if (attr >= 0)
-        H5Aclose(attr);
-    H5Sclose(space);
-    return code;
-}
-
-herr_t mltfr_attr_set(hid_t object, const char *name, hid_t type, const void *value)
-{
-    hid_t attr = H5Aopen(object, name, H5P_DEFAULT);
-    herr_t code = attr < 0 ? -1 : H5Awrite(attr, type, value);
-
-    if (attr >= 0)
-        H5Aclose(attr);
-    return code;
-}
-
 static hid_t open_object(mltfr_file *f, const char *object)
 {
     return mltfr_file_has(f, object) ? H5Oopen(f->id, object, H5P_DEFAULT) : -1;
@@ -36,11 +14,16 @@ static mltfr_status set_attr(mltfr_file *f, const char *object, const char *name
                              const void *value)
 {
     mltfr_status st = MLTFR_OK;
-    hid_t at = open_object(f, object);
+    hid_t at = open_object(f, object), space = H5Screate(H5S_SCALAR), attr = -1;
 
-    if (at < 0 || mltfr_attr_make(at, name, type, value) < 0)
+    if (at >= 0)
+        attr = H5Acreate2(at, name, type, space, H5P_DEFAULT, H5P_DEFAULT);
+    if (attr < 0 || H5Awrite(attr, type, value) < 0)
         st = mltfr_fail(MLTFR_E_IO, "%s: attribute '%s' of '%s' cannot be written", f->path, name,
                         object);
+    if (attr >= 0)
+        H5Aclose(attr);
+    H5Sclose(space);
     if (at >= 0)
         H5Oclose(at);
     return mltfr_comm_agree(f->comm, st);

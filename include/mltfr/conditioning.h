@@ -116,7 +116,8 @@ typedef struct {
                               NaN where there are none */
 } mltfr_pair_report;
 
-typedef struct {
+typedef struct mltfr_conditioning_report {
+    const char *align, *control; /**< their words in the configuration; constant strings */
     int64_t K, r_c, r_s;
     mltfr_llm_report llms[MLTFR_MAX_LLMS];
     mltfr_pair_report *pairs; /**< [pair_count], (0,1), (0,2), .. (1,2), ..; owned */

@@ -43,6 +43,13 @@ mltfr_status mltfr_file_close(mltfr_file **file);
 /** Close after reading or a failure; sets *file to NULL, which is allowed.  @collective{file} */
 void mltfr_file_destroy(mltfr_file **file);
 
+/** Seal a closed file: a trailer with its size and checksum is appended and all of it synced to the
+ *  disk; HDF5 reads it as before.  Or see whether it is what was sealed, without trusting any part
+ *  of it.  @collective{comm}
+ *  @return MLTFR_E_DATA where the seal is missing or broken, MLTFR_E_IO */
+mltfr_status mltfr_file_seal(mltfr_comm *comm, const char *path);
+mltfr_status mltfr_file_check(mltfr_comm *comm, const char *path);
+
 /** The path the file was opened by.  @local */
 const char *mltfr_file_path(const mltfr_file *file);
 
@@ -57,12 +64,6 @@ mltfr_status mltfr_file_write(mltfr_file *file, const char *name, const mltfr_sh
 mltfr_status mltfr_file_reserve(mltfr_file *file, const char *name, const mltfr_shape *shape);
 mltfr_status mltfr_file_fill(mltfr_file *file, const char *name, const mltfr_shape *shape,
                              int64_t first, int64_t rows, const void *mine);
-
-/** Read every array and compare it with the checksum (attribute `checksum`) it was written with.
- *  @collective{file}
- *  @param arrays  how many there are
- *  @return MLTFR_E_DATA naming the first that differs or has none */
-mltfr_status mltfr_file_verify(mltfr_file *file, int64_t *arrays);
 
 /** Read rows [first, first + rows) as `type`; a number is converted as HDF5 does.
  *  @collective{file} */

@@ -10,6 +10,7 @@
 #define MLTFR_SPACES_H
 
 #include <mltfr/file.h>
+#include <mltfr/table.h>
 
 enum { MLTFR_MAX_LLMS = 64 };
 
@@ -45,6 +46,25 @@ mltfr_status mltfr_spaces_strings(mltfr_spaces *spaces, int64_t k, int64_t first
 /** Compute the digest of what the file holds now and compare it with the one it was written
  *  with.  @collective{comm of the file}  @return MLTFR_E_DATA where they differ */
 mltfr_status mltfr_spaces_verify(mltfr_spaces *spaces);
+
+/** The row of space k that stands for a word: the token that is spelt so; else so but for a mark of
+ *  word starts; else but for case, too; the lowest of several.  @collective{comm of the file}
+ *  @param row  -1 where there is none */
+mltfr_status mltfr_spaces_find(mltfr_spaces *spaces, int64_t k, const char *word, int64_t *row);
+
+/** A token near another one. */
+typedef struct {
+    int64_t row; /**< of the space; -1: there are no more */
+    double cosine;
+} mltfr_neighbour;
+
+/** The rows of space k with the highest cosine to one row, that row left out; of equals the lowest
+ *  first.  @collective{comm of the file}
+ *  @param table  the LLM's table: cosines of its raw rows; NULL: of the conditioned ones
+ *  @param near   [count]
+ *  @return MLTFR_E_DATA also where the table does not have the tokens of the space */
+mltfr_status mltfr_spaces_neighbours(mltfr_spaces *spaces, int64_t k, const mltfr_table *table,
+                                     int64_t row, int64_t count, mltfr_neighbour near[]);
 
 /** Close, free and set to NULL; NULL is allowed.  @collective{comm of the file} */
 void mltfr_spaces_close(mltfr_spaces **spaces);

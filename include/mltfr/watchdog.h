@@ -6,7 +6,8 @@
 
 #include <stdint.h>
 
-/** Watch from now on.  @param rank  for the message  @param seconds  of silence; 0 ends the watch */
+/** Watch from now on.  @param rank  for the message  @param seconds  of silence; 0 ends the watch
+ */
 void mltfr_watchdog_start(int rank, int64_t seconds);
 
 /** Something got done; what comes now is `phase`, a string that stays. */

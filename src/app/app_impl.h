@@ -22,7 +22,7 @@ typedef struct {
     bool quiet, help, version;
     const char *progress; /* auto, bar, lines or none */
     const char *resume;   /* auto, no or a file */
-    const char *checkpoint, *split, *out, *tensor, *man;
+    const char *checkpoint, *split, *out, *tensor, *neighbours, *man;
     bool synthetic, verify;
 } app_request;
 
@@ -89,10 +89,18 @@ mltfr_status app_join(const char *directory, const char *name, char **out);
 /* Is a user's terminal at stdout?  False under a launcher, which hides it.  @local */
 bool app_on_terminal(void);
 
-/* Condition tokens.tables into a file and print the report.  @collective{comm}
+/* Condition tokens.tables into a file, print the report and write it as JSON.  @collective{comm}
  * `tensor` is the table's in each file whose entry names none, or NULL: found by rule. */
 mltfr_status app_condition(mltfr_comm *comm, const mltfr_settings *settings, const char *tensor,
-                           const char *out);
+                           const char *out, const char *json);
+
+/* The report of conditioning as one JSON object.  @collective{comm} */
+struct mltfr_conditioning_report;
+mltfr_status app_report_spaces(mltfr_comm *comm, const struct mltfr_conditioning_report *report,
+                               const char *path);
+
+/* Say the nearest tokens of a word in each space of a file.  @collective{comm} */
+mltfr_status app_neighbours(mltfr_comm *comm, const char *path, const char *word);
 
 /* Whether spaces.h5 of the run directory is made anew, made unless it is there, or must exist. */
 typedef enum { APP_SPACES_MAKE, APP_SPACES_REUSE, APP_SPACES_NEED } app_spaces_use;

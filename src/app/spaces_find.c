@@ -8,26 +8,32 @@
 #include <string.h>
 
 /* @local */
-static mltfr_status options_of(const mltfr_settings *s, mltfr_conditioning_options *out)
+static mltfr_conditioning_options options_of(const mltfr_settings *s)
 {
-    mltfr_status st = MLTFR_OK;
+    static const mltfr_align aligns[] = {
+        [MLTFR_TOKENS_ALIGN_GCCA] = MLTFR_ALIGN_GCCA,
+        [MLTFR_TOKENS_ALIGN_PCA] = MLTFR_ALIGN_PCA,
+        [MLTFR_TOKENS_ALIGN_PROCRUSTES] = MLTFR_ALIGN_PROCRUSTES,
+    };
+    static const mltfr_control controls[] = {
+        [MLTFR_TOKENS_CONTROL_NONE] = MLTFR_CONTROL_NONE,
+        [MLTFR_TOKENS_CONTROL_GAUSSIAN] = MLTFR_CONTROL_GAUSSIAN,
+        [MLTFR_TOKENS_CONTROL_GAUSSIAN_JOINT] = MLTFR_CONTROL_GAUSSIAN_JOINT,
+        [MLTFR_TOKENS_CONTROL_SHUFFLE] = MLTFR_CONTROL_SHUFFLE,
+        [MLTFR_TOKENS_CONTROL_SCALE] = MLTFR_CONTROL_SCALE,
+    };
+    mltfr_conditioning_options o = mltfr_conditioning_defaults();
 
-    *out = mltfr_conditioning_defaults();
-    if (s->tokens_align == MLTFR_TOKENS_ALIGN_PROCRUSTES)
-        MLTFR_FAIL(MLTFR_E_USAGE, "tokens.align: procrustes is not available in this version: must "
-                                  "be one of gcca, pca");
-    if (s->tokens_control != MLTFR_TOKENS_CONTROL_NONE)
-        MLTFR_FAIL(MLTFR_E_USAGE, "tokens.control: only none is available in this version");
-    out->align = s->tokens_align == MLTFR_TOKENS_ALIGN_PCA ? MLTFR_ALIGN_PCA : MLTFR_ALIGN_GCCA;
-    out->shared_dim = s->tokens_shared_dim;
-    out->specific_dim = s->tokens_specific_dim;
-    out->whole_words = s->tokens_whole_words;
-    out->eps = s->tokens_eps;
-    out->held_out = s->tokens_held_out;
-    out->drop = s->tokens_drop;
-    out->seed = (uint64_t)s->train_seed;
-done:
-    return st;
+    o.align = aligns[s->tokens_align];
+    o.control = controls[s->tokens_control];
+    o.shared_dim = s->tokens_shared_dim;
+    o.specific_dim = s->tokens_specific_dim;
+    o.whole_words = s->tokens_whole_words;
+    o.eps = s->tokens_eps;
+    o.held_out = s->tokens_held_out;
+    o.drop = s->tokens_drop;
+    o.seed = (uint64_t)s->train_seed;
+    return o;
 }
 
 /* @local */
@@ -41,25 +47,25 @@ static mltfr_status tables_open(const mltfr_settings *s, const char *tensor, mlt
 
         MLTFR_TRY(
             mltfr_table_open(s->tokens_tables[k].path, own != NULL ? own : tensor, &tables[k]));
-        sources[k] = mltfr_table_as_source(tables[k], s->tokens_tables[k].name,
-                                           s->tokens_tables[k].path);
+        sources[k] =
+            mltfr_table_as_source(tables[k], s->tokens_tables[k].name, s->tokens_tables[k].path);
     }
 done:
     return st;
 }
 
 mltfr_status app_condition(mltfr_comm *comm, const mltfr_settings *s, const char *tensor,
-                           const char *out)
+                           const char *out, const char *json)
 {
     mltfr_status st;
     mltfr_table *tables[MLTFR_MAX_LLMS] = {NULL};
     mltfr_table_source sources[MLTFR_MAX_LLMS];
-    mltfr_conditioning_options options;
+    mltfr_conditioning_options options = options_of(s);
     mltfr_conditioning_report report = {0};
 
-    MLTFR_AGREE(comm, options_of(s, &options));
     MLTFR_AGREE(comm, tables_open(s, tensor, tables, sources));
     MLTFR_TRY(mltfr_condition(comm, sources, s->tokens_tables_count, &options, out, &report));
+    MLTFR_TRY(app_report_spaces(comm, &report, json));
     mltfr_conditioning_say(&report);
 done:
     mltfr_conditioning_clear(&report);
@@ -110,10 +116,11 @@ static mltfr_status make_spaces(mltfr_comm *comm, const mltfr_settings *s, const
 {
     mltfr_status st;
     mltfr_file *file = NULL;
-    char *part = NULL;
+    char *part = NULL, *json = NULL;
 
     MLTFR_AGREE(comm, app_part(path, &part));
-    MLTFR_TRY(app_condition(comm, s, NULL, part));
+    MLTFR_AGREE(comm, app_join(s->run_dir, "spaces.json", &json));
+    MLTFR_TRY(app_condition(comm, s, NULL, part, json));
     MLTFR_TRY(mltfr_file_append(comm, part, &file));
     MLTFR_TRY(mltfr_file_set_text(file, "spaces", "recipe", recipe));
     MLTFR_TRY(mltfr_file_close(&file));
@@ -121,6 +128,7 @@ static mltfr_status make_spaces(mltfr_comm *comm, const mltfr_settings *s, const
 done:
     mltfr_file_destroy(&file);
     MLTFR_FREE(part);
+    MLTFR_FREE(json);
     return st;
 }
 

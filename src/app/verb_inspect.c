@@ -149,6 +149,8 @@ mltfr_status app_inspect(mltfr_comm *comm, const app_request *request, mltfr_con
     if (is_list(comm, path))
         return inspect_table(comm, request);
     MLTFR_TRY(app_require(comm, "inspect", path));
+    if (request->neighbours != NULL)
+        return app_neighbours(comm, path, request->neighbours);
     MLTFR_AGREE(comm, mltfr_config_put(config, "data.path", path));
     if (app_is_hdf5(comm, path))
         MLTFR_TRY(inspect_hdf5(comm, path, request->verify, config));

@@ -1,14 +1,33 @@
 /* tokens: LLM token tables to a token-space file. */
 #include "app_impl.h"
 
+#include <string.h>
+
+/* FILE.json beside FILE.h5; another name has it appended.  @local */
+static mltfr_status json_beside(const char *out, char **json)
+{
+    mltfr_text name = {0};
+    size_t length = strlen(out);
+    bool ends = length > 3 && strcmp(out + length - 3, ".h5") == 0;
+
+    mltfr_text_add(&name, "%.*s.json", (int)(ends ? length - 3 : length), out);
+    return mltfr_text_take(&name, json);
+}
+
 mltfr_status app_tokens(mltfr_comm *comm, const app_request *request, mltfr_config *config)
 {
     const mltfr_settings *settings = mltfr_config_settings(config);
+    mltfr_status st = MLTFR_OK;
+    char *json = NULL;
 
     if (request->out == NULL)
-        return mltfr_fail(MLTFR_E_USAGE, "tokens needs --out FILE");
+        MLTFR_FAIL(MLTFR_E_USAGE, "tokens needs --out FILE");
     if (settings->tokens_tables_count == 0)
-        return mltfr_fail(MLTFR_E_USAGE, "tokens needs tokens.tables, a list of "
-                                         "{name: NAME, path: FILE}");
-    return app_condition(comm, settings, request->tensor, request->out);
+        MLTFR_FAIL(MLTFR_E_USAGE, "tokens needs tokens.tables, a list of "
+                                  "{name: NAME, path: FILE}");
+    MLTFR_AGREE(comm, json_beside(request->out, &json));
+    MLTFR_TRY(app_condition(comm, settings, request->tensor, request->out, json));
+done:
+    MLTFR_FREE(json);
+    return st;
 }

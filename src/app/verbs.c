@@ -55,7 +55,9 @@ const app_verb app_verbs[] = {
             "--config the file mltfr.yaml is read, if there is one.",
         .source = APP_CONFIG_MLTFR_YAML,
         .sections = "tokens",
-        .options = {ARGUMENT("out", "FILE", out, "write the token spaces to this HDF5 file"),
+        .options = {ARGUMENT(
+                        "out", "FILE.h5", out,
+                        "write the token spaces to this HDF5 file, and the report to FILE.json"),
                     ARGUMENT("tensor", "NAME", tensor,
                              "the tensor that is the table, in each file of tokens.tables whose "
                              "entry has no tensor")},
@@ -93,7 +95,10 @@ const app_verb app_verbs[] = {
         .most_operands = 1,
         .sections = "",
         .options = {FLAG("verify", verify, "check every checksum"),
-                    ARGUMENT("tensor", "NAME", tensor, "the tensor that is the token table")},
+                    ARGUMENT("tensor", "NAME", tensor, "the tensor that is the token table"),
+                    ARGUMENT("neighbours", "WORD", neighbours,
+                             "list the nearest tokens of a word in each space of a token-space "
+                             "file, raw and conditioned")},
         .run = app_inspect,
     },
     {

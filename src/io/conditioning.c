@@ -254,6 +254,8 @@ mltfr_status mltfr_conditioner_run(mltfr_conditioner *c, mltfr_comm *comm,
                              .r_c = options->shared_dim,
                              .r_s = options->specific_dim,
                              .pca = K == 1 || options->align == MLTFR_ALIGN_PCA};
+    report->align = mltfr_align_name(c);
+    report->control = mltfr_control_name(options->control);
     MLTFR_TRY(check_widths(tables, K, options));
     begin_phase(c);
     MLTFR_TRY(load(c, tables));

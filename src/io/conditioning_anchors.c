@@ -13,8 +13,7 @@
 #include <string.h>
 #include <xxhash.h>
 
-/* Bytes of a leading mark: U+0120, U+2581 or a blank. */
-static size_t mark_bytes(const char *s, size_t n)
+size_t mltfr_mark_bytes(const char *s, size_t n)
 {
     if (n >= 2 && memcmp(s, "\xc4\xa0", 2) == 0)
         return 2;
@@ -26,7 +25,7 @@ static size_t mark_bytes(const char *s, size_t n)
 /** The anchor form of a token's string into form [bytes]; its length, 0 if it has none. */
 size_t mltfr_anchor_form(const char *s, size_t bytes, char *form)
 {
-    size_t mark = mark_bytes(s, bytes), n = bytes - mark;
+    size_t mark = mltfr_mark_bytes(s, bytes), n = bytes - mark;
 
     for (size_t i = 0; i < n; i++) {
         char ch = s[mark + i];
@@ -85,7 +84,7 @@ static bool marks_words(const mltfr_llm *llm)
 
     for (int64_t i = 0; llm->source.string != NULL && i < llm->count; i++) {
         const char *s = llm->source.string(llm->source.context, llm->kept[i], &bytes);
-        marked += mark_bytes(s, bytes) > 1;
+        marked += mltfr_mark_bytes(s, bytes) > 1;
     }
     return marked > llm->count / 10;
 }
@@ -106,7 +105,7 @@ static mltfr_status collect(const mltfr_llm llms[], int64_t K, bool whole_words,
         for (int64_t i = 0; t->string != NULL && i < llms[k].count; i++) {
             const char *s = t->string(t->context, llms[k].kept[i], &bytes);
             n = mltfr_anchor_form(s, bytes, form);
-            if (n == 0 || (needs_mark && mark_bytes(s, bytes) == 0))
+            if (n == 0 || (needs_mark && mltfr_mark_bytes(s, bytes) == 0))
                 continue;
             list[(*count)++] = (entry){forms->size, n, k, llms[k].kept[i]};
             mltfr_text_add_bytes(forms, form, n);

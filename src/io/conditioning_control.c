@@ -65,10 +65,17 @@ typedef struct {
     const double *root; /* [depth][D] */
 } gaussian;
 
-static void normals(uint64_t key, int64_t draw, int64_t n, double *z)
+/* n standard normals of draw i, two from each pair of uniforms (Box-Muller). */
+static void normals(uint64_t key, int64_t i, int64_t n, double *z)
 {
-    for (int64_t j = 0; j < n; j++)
-        z[j] = mltfr_rng_normal(key, (uint64_t)(draw * n + j));
+    for (int64_t j = 0; j < n; j += 2) {
+        uint64_t at = (uint64_t)(i * (n + n % 2) + j);
+        double length = sqrt(-2 * log(1 - mltfr_rng_uniform(key, at)));
+        double angle = 6.283185307179586476925 * mltfr_rng_uniform(key, at + 1);
+        z[j] = length * cos(angle);
+        if (j + 1 < n)
+            z[j + 1] = length * sin(angle);
+    }
 }
 
 /* The rows of one block of tokens: as many as there are whoever draws them. */

@@ -3,6 +3,7 @@
  * blocks of the LLMs that have an anchor. */
 #include "conditioning_impl.h"
 
+#include <mltfr/linalg.h>
 #include <mltfr/mem.h>
 #include <mltfr/product.h>
 
@@ -12,45 +13,97 @@
 
 /* ---- projection ---------------------------------------------------------------------------- */
 
-/* [U | U_spec], row by row. */
-static void join_maps(const mltfr_conditioner *c, const mltfr_llm *llm, double *map)
+/* Z = X map a block of rows at a time, in the precision that Z is kept in. */
+typedef struct {
+    mltfr_llm *llm;
+    bool wide;
+    double *map, *X, *row;    /* [D][r] [U | U_spec]; rows of a block; one row of Z */
+    float *map_slim, *X_slim; /* the same */
+    double *sums;             /* [blocks][2][r] sums and squares of the columns */
+} projection;
+
+static void join_maps(const mltfr_conditioner *c, projection *p)
 {
+    const mltfr_llm *llm = p->llm;
+
     for (int64_t i = 0; i < llm->D; i++) {
-        double *row = map + i * (c->r_c + c->r_s);
+        double *row = p->map + i * (c->r_c + c->r_s);
         memcpy(row, llm->U + i * c->r_c, (size_t)c->r_c * sizeof *row);
         memcpy(row + c->r_c, llm->U_spec + i * c->r_s, (size_t)c->r_s * sizeof *row);
     }
+    for (int64_t i = 0; !p->wide && i < llm->D * (c->r_c + c->r_s); i++)
+        p->map_slim[i] = (float)p->map[i];
 }
 
-/* Z = (T - mu) map, and by block the sums and the squares of the columns. */
+/* Rows of Z from `at` on; how many. */
+static int64_t project_block(projection *p, int64_t block, int64_t at)
+{
+    mltfr_llm *llm = p->llm;
+    int64_t r = llm->Z.width, n = mltfr_llm_fill(llm, block, llm->D, p->X);
+    void *Z = mltfr_rows_at(&llm->Z, at);
+
+    if (p->wide) {
+        mltfr_product_nn(n, r, llm->D, p->X, p->map, Z);
+        return n;
+    }
+    for (int64_t i = 0; i < n * llm->D; i++)
+        p->X_slim[i] = (float)p->X[i];
+    mltfr_gemm_nn(n, r, llm->D, p->X_slim, llm->D, p->map_slim, r, 0, Z, r);
+    return n;
+}
+
+static void add_moments(projection *p, int64_t block, int64_t at, int64_t n)
+{
+    const mltfr_llm *llm = p->llm;
+    int64_t r = llm->Z.width;
+    double *sum = p->sums + 2 * (block - llm->tokens.first) * r;
+
+    for (int64_t i = at; i < at + n; i++) {
+        mltfr_rows_get(&llm->Z, i, r, NULL, p->row);
+        mltfr_vector_add(r, 1, p->row, sum);
+        mltfr_vector_add_squares(r, p->row, sum + r);
+    }
+}
+
+static mltfr_status projection_rooms(const mltfr_conditioner *c, projection *p)
+{
+    mltfr_status st = MLTFR_OK;
+    mltfr_llm *llm = p->llm;
+    int64_t r = c->r_c + c->r_s, block = llm->tokens.size;
+    int64_t n = llm->kept_before[llm->tokens.last] - llm->first_kept;
+
+    MLTFR_TRY(mltfr_rows_create(&llm->Z, n, r, p->wide));
+    MLTFR_TRY(MLTFR_NEW(p->map, llm->D * r));
+    MLTFR_TRY(MLTFR_NEW(p->X, block * llm->D));
+    MLTFR_TRY(MLTFR_NEW(p->row, r));
+    MLTFR_TRY(MLTFR_NEW(p->map_slim, p->wide ? 0 : llm->D * r));
+    MLTFR_TRY(MLTFR_NEW(p->X_slim, p->wide ? 0 : block * llm->D));
+done:
+    return st;
+}
+
+/* Z = (T - mu) [U | U_spec], and by block the sums and the squares of the columns. */
 static mltfr_status project(mltfr_conditioner *c, mltfr_llm *llm, double *sums)
 {
     mltfr_status st = MLTFR_OK;
-    const mltfr_blocks *b = &llm->tokens;
-    int64_t r = c->r_c + c->r_s, n = llm->kept_before[b->last] - llm->first_kept, at = 0;
-    double *map = NULL, *X = NULL, *Y = NULL;
+    projection p = {.llm = llm, .wide = llm->source.wide, .sums = sums};
+    int64_t at = 0;
 
-    MLTFR_TRY(mltfr_rows_create(&llm->Z, n, r, llm->source.wide));
-    MLTFR_TRY(MLTFR_NEW(map, llm->D * r));
-    MLTFR_TRY(MLTFR_NEW(X, b->size * llm->D));
-    MLTFR_TRY(MLTFR_NEW(Y, b->size * r));
-    join_maps(c, llm, map);
-    for (int64_t i = b->first; i < b->last; i++) {
-        int64_t rows = mltfr_llm_fill(llm, i, llm->D, X);
-        double *sum = sums + 2 * (i - b->first) * r;
-        mltfr_product_nn(rows, r, llm->D, X, map, Y);
-        for (int64_t j = 0; j < rows; j++) {
-            mltfr_vector_add(r, 1, Y + j * r, sum);
-            mltfr_vector_add_squares(r, Y + j * r, sum + r);
-            mltfr_rows_put(&llm->Z, at++, Y + j * r);
-        }
+    MLTFR_TRY(projection_rooms(c, &p));
+    join_maps(c, &p);
+    for (int64_t i = llm->tokens.first; i < llm->tokens.last; i++) {
+        int64_t n = project_block(&p, i, at);
+        add_moments(&p, i, at, n);
+        at += n;
     }
-    c->operations += 2. * (double)(n * r * llm->D);
+    c->operations += 2. * (double)(at * llm->Z.width * llm->D);
     st = llm->st;
 done:
-    MLTFR_FREE(map);
-    MLTFR_FREE(X);
-    MLTFR_FREE(Y);
+    MLTFR_FREE(p.map);
+    MLTFR_FREE(p.X);
+    MLTFR_FREE(p.row);
+    MLTFR_FREE(p.map_slim);
+    MLTFR_FREE(p.X_slim);
     return st;
 }
 

@@ -135,7 +135,8 @@ mltfr_status mltfr_llm_gram(mltfr_conditioner *c, mltfr_llm *llm, mltfr_matrix *
 void mltfr_llm_release(mltfr_llm *llm);
 void mltfr_llm_destroy(mltfr_llm *llm);
 
-/** conditioning_anchors.c: E6.  All but the last are @local. */
+/** conditioning_anchors.c: E6.  @local.  Bytes of a leading mark: U+0120, U+2581 or a blank. */
+size_t mltfr_mark_bytes(const char *s, size_t n);
 size_t mltfr_anchor_form(const char *s, size_t bytes, char *form);
 mltfr_status mltfr_anchors_find(const mltfr_llm llms[], int64_t K, bool whole_words,
                                 mltfr_anchors *out);
@@ -206,7 +207,7 @@ mltfr_status mltfr_consensus_space(mltfr_conditioner *c);
 mltfr_status mltfr_report_anchors(mltfr_conditioner *c);
 mltfr_status mltfr_report_spaces(mltfr_conditioner *c);
 int64_t mltfr_report_memory(mltfr_comm *comm);
-/** Names of mltfr_align, mltfr_control and of the phases.  @local */
+/** Their words in the configuration.  @local */
 const char *mltfr_align_name(const mltfr_conditioner *c);
 const char *mltfr_control_name(mltfr_control control);
 

@@ -140,7 +140,7 @@ static mltfr_status write_spaces(mltfr_conditioner *c, mltfr_file *file)
     for (int64_t k = 0; k < c->K; k++)
         MLTFR_AGREE(c->comm, llm_space(&c->llms[k], &held[k], &spaces[k]));
     MLTFR_AGREE(c->comm, consensus_part(c, &held[c->K], &spaces[c->K]));
-    MLTFR_TRY(mltfr_spaces_write(c->comm, file, c->K, c->r_c, c->r_s, mltfr_align_name(c), spaces));
+    MLTFR_TRY(mltfr_spaces_write(c->comm, file, c->K, c->r_c, c->r_s, c->report->align, spaces));
 done:
     for (int64_t k = 0; held != NULL && k <= c->K; k++)
         parts_free(&held[k]);
@@ -223,7 +223,7 @@ static mltfr_status write_options(mltfr_conditioner *c, mltfr_file *file)
     mltfr_status st = MLTFR_OK;
     const mltfr_conditioning_options *o = c->options;
 
-    MLTFR_TRY(mltfr_file_set_text(file, "spaces", "control", mltfr_control_name(o->control)));
+    MLTFR_TRY(mltfr_file_set_text(file, "spaces", "control", c->report->control));
     MLTFR_TRY(mltfr_file_set_i64(file, "spaces", "shared_dim_asked", o->shared_dim));
     MLTFR_TRY(mltfr_file_set_f64(file, "spaces", "eps", o->eps));
     MLTFR_TRY(mltfr_file_set_f64(file, "spaces", "held_out", o->held_out));

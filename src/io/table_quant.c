@@ -1,7 +1,8 @@
 /* Stored number types and their decoders.  A block of a quantised type holds integers and one or
  * two half-precision scales; products of scale and integer are exact in float32 (but for a last
  * rounding in Q6_K), so the bits of a decoded value do not depend on FMA or the vector width.
- * Blocks are packed without alignment: fields are fetched by memcpy. */
+ * Blocks are packed without alignment: fields are fetched by memcpy.  Inner loops name a length of
+ * 16, since GCC by itself takes vectors as short as the bytes it loads. */
 #include "table_impl.h"
 
 #include <mltfr/kernel.h>
@@ -96,6 +97,7 @@ MLTFR_KERNEL static void decode_q8_0(const uint8_t *restrict in, int64_t blocks,
 /* Two 4-bit numbers a byte: low halves are values 0..15 of the block, high ones 16..31. */
 MLTFR_INLINE void nibbles(const uint8_t *restrict q, float d, float m, float *restrict out)
 {
+#pragma omp simd simdlen(16)
     for (int j = 0; j < 16; j++) {
         int b = q[j];
 
@@ -108,6 +110,7 @@ MLTFR_INLINE void nibbles(const uint8_t *restrict q, float d, float m, float *re
 MLTFR_INLINE void nibbles5(const uint8_t *restrict q, uint32_t high, float d, float m,
                            float *restrict out)
 {
+#pragma omp simd simdlen(16)
     for (int j = 0; j < 16; j++) {
         int b = q[j], low5 = (int)(high >> j << 4 & 16), high5 = (int)(high >> (j + 12) & 16);
 
@@ -176,6 +179,7 @@ MLTFR_INLINE void decode_groups(const uint8_t *restrict block, int j, const uint
         scale[k] = d * (float)s;
         minimum[k] = m * (float)n;
     }
+#pragma omp simd simdlen(16)
     for (int l = 0; l < 32; l++) {
         int b = low[l], h = high != NULL ? high[l] >> j : 0;
 
@@ -208,6 +212,7 @@ MLTFR_INLINE void decode_six(const uint8_t *restrict low, const uint8_t *restric
     float d0 = d * (float)scale[0], d1 = d * (float)scale[2];
     float d2 = d * (float)scale[4], d3 = d * (float)scale[6];
 
+#pragma omp simd simdlen(16)
     for (int l = 0; l < 16; l++) {
         int a = low[l], b = low[l + 32], h = high[l];
 

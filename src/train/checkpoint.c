@@ -1,9 +1,12 @@
 /* A checkpoint exists whole or not at all.  Rank 0 alone makes PATH.part with all its arrays and
  * numbers and takes the disk space for it: a full disk is an error here, inside a collective write
- * it would be a hang.  Then all ranks fill the arrays in; synced, it gets its name. */
+ * it would be a hang.  Then all ranks fill the arrays in; sealed, it gets its name. */
 #include "checkpoint.h"
+#include "fingerprint.h"
 
 #include <mltfr/file.h>
+#include <mltfr/log.h>
+#include <mltfr/versions.h>
 
 #include <errno.h>
 #include <fcntl.h>
@@ -25,7 +28,6 @@ typedef struct {
     mltfr_engine *e;
     mltfr_file *file;
     walk_mode mode;
-    int64_t arrays; /* met so far */
 } walk;
 
 /* An array of which this rank moves the rows [first, first + own). */
@@ -45,7 +47,6 @@ static mltfr_status array(walk *w, mltfr_dtype type, int ndim, const int64_t dim
     va_end(ap);
     for (int i = 0; i < ndim; i++)
         shape.dims[i] = dims[i];
-    w->arrays++;
     switch (w->mode) {
     case RESERVE:
         return mltfr_file_reserve(w->file, name, &shape);
@@ -187,17 +188,17 @@ done:
 
 /* ---- write --------------------------------------------------------------------------------- */
 
-static mltfr_status write_header(walk *w, const char *config, uint64_t digest)
+static mltfr_status write_header(mltfr_file *f, const char *config, uint64_t digest)
 {
     mltfr_status st = MLTFR_OK;
-    mltfr_file *f = w->file;
 
     MLTFR_TRY(mltfr_file_set_text(f, "/", "format", "mltfr-checkpoint"));
     MLTFR_TRY(mltfr_file_set_i64(f, "/", "version", FORMAT_VERSION));
     MLTFR_TRY(mltfr_file_set_text(f, "/", "program", MLTFR_VERSION));
+    MLTFR_TRY(mltfr_file_set_text(f, "/", "kernel", mltfr_blas_kernel()));
+    MLTFR_TRY(mltfr_file_set_i64(f, "/", "fingerprint", (int64_t)mltfr_fingerprint()));
     MLTFR_TRY(mltfr_file_set_text(f, "/", "config", config));
     MLTFR_TRY(mltfr_file_set_i64(f, "/", "input_digest", (int64_t)digest));
-    MLTFR_TRY(mltfr_file_set_i64(f, "/", "arrays", w->arrays));
 done:
     return st;
 }
@@ -227,7 +228,7 @@ static mltfr_status write_skeleton(mltfr_comm *self, mltfr_engine *e, const mltf
     MLTFR_TRY(mltfr_file_create(self, part, &w.file));
     MLTFR_TRY(walk_arrays(&w));
     MLTFR_TRY(walk_numbers(&w, &copy));
-    MLTFR_TRY(write_header(&w, config, digest));
+    MLTFR_TRY(write_header(w.file, config, digest));
     MLTFR_TRY(mltfr_file_close(&w.file));
     MLTFR_TRY(take_space(part));
 done:
@@ -235,30 +236,21 @@ done:
     return st;
 }
 
-static int sync_path(const char *path)
-{
-    const int fd = open(path, O_RDONLY);
-    int code = fd < 0 || fsync(fd) != 0 ? errno : 0;
-
-    if (fd >= 0)
-        close(fd);
-    return code == EINVAL ? 0 : code; /* a file system that does not sync directories */
-}
-
-/* The name appears once the content is on the disk, and is there itself before we go on. */
+/* The file is on the disk; its name shall be there too before we go on. */
 static mltfr_status publish(const char *part, const char *path)
 {
     char directory[PATH_BYTES];
-    int code = sync_path(part);
+    int fd, code = rename(part, path) == 0 ? 0 : errno;
 
-    if (code == 0 && rename(part, path) != 0)
-        code = errno;
     snprintf(directory, sizeof directory, "%s", path);
     char *slash = strrchr(directory, '/');
 
     snprintf(slash != NULL ? slash : directory, 2, slash == NULL ? "." : "");
-    if (code == 0)
-        code = sync_path(directory);
+    fd = code == 0 ? open(directory, O_RDONLY) : -1;
+    if (fd >= 0 && fsync(fd) != 0 && errno != EINVAL) /* there are file systems without that */
+        code = errno;
+    if (fd >= 0)
+        close(fd);
     return code == 0 ? MLTFR_OK : mltfr_fail(MLTFR_E_IO, "%s: %s", path, strerror(code));
 }
 
@@ -277,6 +269,7 @@ mltfr_status mltfr_checkpoint_write(mltfr_engine *e, const mltfr_loop_state *loo
     MLTFR_TRY(mltfr_file_append(e->comm, part, &w.file));
     MLTFR_TRY(walk_arrays(&w));
     MLTFR_TRY(mltfr_file_close(&w.file));
+    MLTFR_TRY(mltfr_file_seal(e->comm, part));
     MLTFR_AGREE(e->comm, e->rank == 0 ? publish(part, path) : MLTFR_OK);
 done:
     mltfr_file_destroy(&w.file);
@@ -306,27 +299,14 @@ done:
     return st;
 }
 
-static mltfr_status check_arrays(mltfr_file *f)
-{
-    mltfr_status st = MLTFR_OK;
-    int64_t arrays, written;
-
-    MLTFR_TRY(mltfr_file_get_i64(f, "/", "arrays", &written));
-    MLTFR_TRY(mltfr_file_verify(f, &arrays));
-    if (arrays != written)
-        MLTFR_FAIL(MLTFR_E_DATA, "%s: damaged: %lld arrays of %lld are there", mltfr_file_path(f),
-                   (long long)arrays, (long long)written);
-done:
-    return st;
-}
-
 static mltfr_status open_whole(mltfr_comm *comm, const char *path, mltfr_file **out)
 {
     mltfr_status st = MLTFR_OK;
 
+    *out = NULL;
+    MLTFR_TRY(mltfr_file_check(comm, path));
     MLTFR_TRY(mltfr_file_open(comm, path, out));
     MLTFR_AGREE(comm, check_header(*out));
-    MLTFR_TRY(check_arrays(*out));
 done:
     if (st != MLTFR_OK)
         mltfr_file_destroy(out);
@@ -354,6 +334,21 @@ static mltfr_status check_inputs(mltfr_file *f, uint64_t digest)
     return st;
 }
 
+/* Other arithmetic is allowed, but said. */
+static void compare_fingerprint(mltfr_file *f)
+{
+    int64_t written_with;
+    char *kernel = NULL;
+
+    if (mltfr_file_get_i64(f, "/", "fingerprint", &written_with) == MLTFR_OK &&
+        mltfr_file_get_text(f, "/", "kernel", &kernel) == MLTFR_OK &&
+        (uint64_t)written_with != mltfr_fingerprint())
+        mltfr_warn("%s: written with BLAS kernel %s, this is %s: what follows differs in its last "
+                   "digits from an unbroken run",
+                   mltfr_file_path(f), kernel, mltfr_blas_kernel());
+    MLTFR_FREE(kernel);
+}
+
 /* What follows from the arrays that were read. */
 static mltfr_status restore_pools(mltfr_engine *e)
 {
@@ -378,6 +373,7 @@ mltfr_status mltfr_checkpoint_read(mltfr_engine *e, mltfr_loop_state *loop, uint
     MLTFR_TRY(open_whole(e->comm, path, &w.file));
     MLTFR_AGREE(e->comm, check_inputs(w.file, digest));
     MLTFR_AGREE(e->comm, walk_numbers(&w, loop));
+    compare_fingerprint(w.file);
     MLTFR_TRY(walk_arrays(&w));
     MLTFR_TRY(restore_pools(e));
 done:

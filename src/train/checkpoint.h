@@ -2,7 +2,7 @@
  *
  *      /params/<name>, /adam/{m,v}/<name>      global arrays, layouts of the golden files
  *      /state/router_bias, /state/X_I, /state/space/<k>/{cbar,pool}, /state/fisher/...
- *      attributes of /: format, version, configuration, step, epoch, ...; of each array: checksum
+ *      attributes of /: format, version, configuration, step, epoch, ...; behind it: the seal
  */
 #ifndef MLTFR_CHECKPOINT_H
 #define MLTFR_CHECKPOINT_H

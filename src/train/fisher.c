@@ -251,7 +251,7 @@ static mltfr_status solve_system(mltfr_engine *e, system_rooms *x, double *W_sta
 {
     mltfr_status st = MLTFR_OK;
     const int64_t d = e->spec.backbone.d, n = e->r_c * d;
-    const float *view[e->K];
+    const float *view[MLTFR_MAX_LLMS];
     float *W_c = e->space[e->K].wv;
 
     gather_shared(e, x->W, view);

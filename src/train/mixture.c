@@ -129,7 +129,7 @@ static mltfr_status mix_blocks(mltfr_engine *e, mltfr_run *run)
     mltfr_status st = MLTFR_OK;
     const mltfr_router router = router_of(e, run);
     const int64_t d = router.d;
-    const float *view[e->K];
+    const float *view[MLTFR_MAX_LLMS];
     float *y = NULL;
     int64_t at;
 
@@ -236,8 +236,8 @@ static void backward_block(mltfr_engine *e, mltfr_run *run, backward *w, int64_t
     int64_t at;
     const int64_t n = block_queries(run, b, &at);
     const mltfr_routes routes = routes_at(e, run, at);
-    const float *view[e->K];
-    float *dview[e->K], *leaf = mltfr_treesum_next(w->sum), *dq_c = NULL;
+    const float *view[MLTFR_MAX_LLMS];
+    float *dview[MLTFR_MAX_LLMS], *leaf = mltfr_treesum_next(w->sum), *dq_c = NULL;
     mltfr_router_weights dw;
 
     for (int64_t k = 0; k < e->K; k++)

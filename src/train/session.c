@@ -1,4 +1,5 @@
 #include "session.h"
+#include "fingerprint.h"
 
 #include <mltfr/log.h>
 #include <mltfr/rng.h>
@@ -88,6 +89,7 @@ mltfr_status mltfr_session_open(mltfr_comm *comm, const mltfr_settings *set, mlt
     char summary[512];
 
     *s = (mltfr_session){.comm = comm, .set = set};
+    MLTFR_TRY(mltfr_fingerprint_agree(comm));
     mltfr_watchdog_kick("data");
     MLTFR_TRY(mltfr_interactions_read(comm, set, &s->data));
     mltfr_watchdog_kick("spaces");

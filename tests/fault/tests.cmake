@@ -18,5 +18,6 @@ function(mltfr_fault_test topic)
   endforeach()
 endfunction()
 
+mltfr_fault_test(checkpoint NP 1 2 3)
 mltfr_fault_test(alloc NP 1 2 4)
 target_link_options(test.fault.alloc PRIVATE -Wl,--wrap=mltfr_alloc -Wl,--wrap=mltfr_room_take)

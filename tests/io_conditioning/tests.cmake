@@ -8,4 +8,6 @@ target_link_libraries(mltfr_golden PUBLIC mltfr_comm)
 
 mltfr_mpi_test(NAME io.conditioning SOURCE ${PROJECT_SOURCE_DIR}/tests/mpi/io_conditioning.c
   NP 1 2 3 4 LIBS mltfr_golden mltfr_io)
+mltfr_mpi_test(NAME io.alignment SOURCE ${PROJECT_SOURCE_DIR}/tests/mpi/io_alignment.c
+  NP 1 2 3 4 LIBS mltfr_io)
 mltfr_unit_test(NAME io.anchors SOURCE ${PROJECT_SOURCE_DIR}/tests/unit/io_anchors.c LIBS mltfr_io)

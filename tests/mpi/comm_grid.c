@@ -159,6 +159,60 @@ static void test_eigen(mltfr_comm *comm, int64_t n, int64_t rank)
     mltfr_grid_destroy(&grid);
 }
 
+/* m x n of the given rank: U diag(s) Vt by plain loops, both bases orthonormal. */
+static void test_svd(mltfr_comm *comm, int64_t m, int64_t n, int64_t rank)
+{
+    mltfr_grid *grid;
+    mltfr_matrix *A, *U, *Vt;
+    int64_t k = m < n ? m : n;
+    double *full, *s, *u, *vt, residual = 0, left = 0, right = 0;
+
+    MUST(MLTFR_NEW(full, m * n));
+    MUST(MLTFR_NEW(s, k));
+    MUST(MLTFR_NEW(u, m * k));
+    MUST(MLTFR_NEW(vt, k * n));
+    MUST(mltfr_grid_create(comm, k, &grid));
+    MUST(mltfr_matrix_create(grid, m, n, &A));
+    MUST(mltfr_matrix_create(grid, m, k, &U));
+    MUST(mltfr_matrix_create(grid, k, n, &Vt));
+    for (int64_t i = 0; i < m * n; i++)
+        full[i] = entry(i / n % rank, i % n);
+    mltfr_matrix_set(A, full);
+    MUST(mltfr_matrix_svd(A, s, U, Vt));
+    MUST(mltfr_matrix_get(U, 0, k, u));
+    MUST(mltfr_matrix_get(Vt, 0, n, vt));
+    for (int64_t i = 0; i < m; i++)
+        for (int64_t j = 0; j < n; j++) {
+            double sum = -full[i * n + j];
+            for (int64_t t = 0; t < k; t++)
+                sum += u[i * k + t] * s[t] * vt[t * n + j];
+            residual = fmax(residual, fabs(sum));
+        }
+    for (int64_t i = 0; i < k; i++)
+        for (int64_t j = 0; j < k; j++) {
+            double uu = i == j ? -1 : 0, vv = uu;
+            for (int64_t t = 0; t < m; t++)
+                uu += u[t * k + i] * u[t * k + j];
+            for (int64_t t = 0; t < n; t++)
+                vv += vt[i * n + t] * vt[j * n + t];
+            left = fmax(left, fabs(uu));
+            right = fmax(right, fabs(vv));
+        }
+    for (int64_t i = 0; i < k; i++)
+        CHECK(s[i] >= 0 && (i == 0 || s[i] <= s[i - 1]) && (i < rank || s[i] < 1e-12 * s[0]),
+              "%d x %d: singular value %d is %g", (int)m, (int)n, (int)i, s[i]);
+    CHECK(residual < 1e-12 * fmax(1, s[0]) && left < 1e-11 && right < 1e-11,
+          "%d x %d: residual %g, orthogonality %g %g", (int)m, (int)n, residual, left, right);
+    MLTFR_FREE(full);
+    MLTFR_FREE(s);
+    MLTFR_FREE(u);
+    MLTFR_FREE(vt);
+    mltfr_matrix_destroy(&A);
+    mltfr_matrix_destroy(&U);
+    mltfr_matrix_destroy(&Vt);
+    mltfr_grid_destroy(&grid);
+}
+
 static void test_solve(mltfr_comm *comm, int64_t n, int64_t rhs)
 {
     mltfr_grid *grid;
@@ -206,20 +260,24 @@ static void test_views(mltfr_comm *comm)
 {
     enum { N = 53, A0 = 13, M = 21, K = 19 };
     mltfr_grid *grid;
-    mltfr_matrix *S, *C, *T, *R;
-    double full[N * N], c[K * M], got[N * N], worst = 0, back[K * M];
+    mltfr_matrix *S, *C, *T, *R, *Q;
+    double full[N * N], c[K * M], q[M * M], got[N * N], worst = 0, back[K * M];
 
     MUST(mltfr_grid_create(comm, N, &grid));
     MUST(mltfr_matrix_create(grid, N, N, &S));
     MUST(mltfr_matrix_create(grid, M, K, &C));
     MUST(mltfr_matrix_create(grid, M, K, &T));
     MUST(mltfr_matrix_create(grid, K, M, &R));
+    MUST(mltfr_matrix_create(grid, M, M, &Q));
     for (int64_t i = 0; i < N * N; i++)
         full[i] = entry(i / N, i % N);
     for (int64_t i = 0; i < K * M; i++)
         c[i] = entry(i / K, 60 + i % K);
     mltfr_matrix_set(S, full);
     mltfr_matrix_set(C, c);
+    for (int64_t i = 0; i < M * M; i++)
+        q[i] = c[i % (K * M)];
+    mltfr_matrix_set(Q, q);
     mltfr_view block = {S, A0, A0, M, M};
     mltfr_matrix_multiply_symmetric(block, mltfr_view_all(C), mltfr_view_all(T));
     MUST(mltfr_matrix_get(T, 0, K, got));
@@ -239,6 +297,11 @@ static void test_views(mltfr_comm *comm)
     for (int64_t i = 0; i < K * M; i++)
         worst = fmax(worst, fabs(back[i] - got[i % M * K + i / M]));
     CHECK(worst == 0, "transpose: %g", worst);
+    mltfr_matrix_add(2, block, -1, mltfr_view_all(Q));
+    MUST(mltfr_matrix_get(Q, 0, M, got + M * K));
+    for (int64_t i = 0; i < M * M; i++)
+        CHECK(got[M * K + i] == 2 * full[(A0 + i / M) * N + A0 + i % M] - c[i % (K * M)], "sum: %d",
+              (int)i);
     MUST(mltfr_matrix_get(T, 3, 5, back));
     for (int64_t i = 0; i < M * 5; i++)
         CHECK(back[i] == got[i / 5 * K + 3 + i % 5], "columns: %d", (int)i);
@@ -246,6 +309,7 @@ static void test_views(mltfr_comm *comm)
     mltfr_matrix_destroy(&C);
     mltfr_matrix_destroy(&T);
     mltfr_matrix_destroy(&R);
+    mltfr_matrix_destroy(&Q);
     mltfr_grid_destroy(&grid);
 }
 
@@ -260,6 +324,8 @@ static void test_not_finite(mltfr_comm *comm)
     MUST(mltfr_matrix_create(grid, 3, 3, &V));
     mltfr_matrix_set(S, full);
     CHECK(mltfr_matrix_eigen(S, lam, V) == MLTFR_E_NUMERIC, "Inf is accepted");
+    mltfr_matrix_set(S, full);
+    CHECK(mltfr_matrix_svd(S, lam, V, V) == MLTFR_E_NUMERIC, "Inf is accepted");
     mltfr_matrix_destroy(&S);
     mltfr_matrix_destroy(&V);
     mltfr_grid_destroy(&grid);
@@ -301,6 +367,11 @@ int main(int argc, char **argv)
         test_eigen(comm, orders[i], 1 + orders[i] / 3);
         test_solve(comm, orders[i], 1 + orders[i] / 2);
     }
+    test_svd(comm, 1, 1, 1);
+    test_svd(comm, 33, 33, 33);
+    test_svd(comm, 130, 64, 64);
+    test_svd(comm, 20, 130, 7);
+    test_svd(comm, 130, 100, 9);
     test_views(comm);
     test_not_finite(comm);
     test_many_grids(comm);

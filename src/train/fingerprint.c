@@ -1,0 +1,66 @@
+/* What the arithmetic of this process is like: a hash of the bits of small products, exponentials
+ * and sums.  Parameters that every rank keeps for itself stay equal only where all ranks compute
+ * alike, and a resumed run has the bits of one that was not stopped only on a machine like the
+ * first one's. */
+#include "fingerprint.h"
+
+#include <mltfr/linalg.h>
+#include <mltfr/optim.h>
+#include <mltfr/rng.h>
+#include <mltfr/softmax.h>
+#include <mltfr/versions.h>
+
+#include <string.h>
+
+enum { M = 70, N = 37, K = 90 }; /* no multiples of a tile */
+
+static uint64_t add_bits(uint64_t hash, int64_t n, const float *x)
+{
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t bits;
+
+        memcpy(&bits, x + i, sizeof bits);
+        hash = mltfr_mix64(hash ^ bits);
+    }
+    return hash;
+}
+
+uint64_t mltfr_fingerprint(void)
+{
+    float A[M * K], B[K * N], C[M * N];
+    uint64_t hash = 1, bits;
+
+    for (int64_t i = 0; i < M * K; i++)
+        A[i] = (float)mltfr_rng_uniform(1, (uint64_t)i) - .5f;
+    for (int64_t i = 0; i < K * N; i++)
+        B[i] = (float)mltfr_rng_uniform(2, (uint64_t)i) - .5f;
+    mltfr_gemm_nn(M, N, K, A, K, B, N, 0.f, C, N);
+    hash = add_bits(hash, M * N, C);
+    mltfr_gemm_nt(M, N, K, A, K, B, K, 0.f, C, N);
+    hash = add_bits(hash, M * N, C);
+    mltfr_gemm_tn(M, N, K, A, M, B, N, 0.f, C, N);
+    hash = add_bits(hash, M * N, C);
+    mltfr_exp(M * N, C, C);
+    hash = add_bits(hash, M * N, C);
+
+    const double sum = mltfr_sum_squares(M * N, C);
+
+    memcpy(&bits, &sum, sizeof bits);
+    return mltfr_mix64(hash ^ bits);
+}
+
+mltfr_status mltfr_fingerprint_agree(mltfr_comm *comm)
+{
+    const uint64_t mine = mltfr_fingerprint();
+    uint64_t first = mine;
+
+    mltfr_comm_bcast(comm, &first, sizeof first, 0);
+    return mltfr_comm_agree(
+        comm, mine == first
+                  ? MLTFR_OK
+                  : mltfr_fail(MLTFR_E_USAGE,
+                               "rank %d (BLAS kernel %s) computes other bits than rank 0: set "
+                               "OPENBLAS_CORETYPE to a kernel that all machines have, or use "
+                               "machines of one type",
+                               mltfr_comm_rank(comm), mltfr_blas_kernel()));
+}
