@@ -58,8 +58,4 @@ void mltfr_router_backward(const mltfr_router *router, const mltfr_router_weight
 /** E16: bias_k += u sign(mean load - load_k); sign(0) = 0. */
 void mltfr_router_balance(int64_t K, const int64_t load[], float u, float bias[]);
 
-/** Value of the balance losses of n rows, to add to the reported loss (sum over all blocks). */
-double mltfr_router_losses(const mltfr_router *router, int64_t n, const mltfr_routes *routes,
-                           const float *load_share);
-
 #endif

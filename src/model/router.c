@@ -260,20 +260,3 @@ void mltfr_router_balance(int64_t K, const int64_t load[], float u, float bias[]
     for (int64_t k = 0; k < K; k++) /* K load_k against the total: exact */
         bias[k] += u * (float)((total > K * load[k]) - (total < K * load[k]));
 }
-
-double mltfr_router_losses(const mltfr_router *router, int64_t n, const mltfr_routes *routes,
-                           const float *load_share)
-{
-    int64_t K = router->K;
-    double balance = 0, z_loss = 0;
-
-    for (int64_t i = 0; i < n; i++) {
-        double lse = router->z_weight > 0 ? log_sum_exp(K, routes->z + i * K) : 0;
-
-        z_loss += lse * lse;
-        for (int64_t k = 0; load_share != NULL && k < K; k++)
-            balance += (double)load_share[k] * routes->p[i * K + k];
-    }
-    return (router->switch_weight * (double)K * balance + router->z_weight * z_loss) /
-           (double)router->total_rows;
-}

@@ -163,7 +163,7 @@ typedef struct mltfr_engine {
 } mltfr_engine;
 
 /* ---- engine.c ------------------------------------------------------------------------------ */
-/* spaces: NULL without experts.  Parameters are zero; mltfr_engine_start draws them. */
+/* spaces: NULL without experts.  Parameters are zero; mltfr_params_init draws them. */
 mltfr_status mltfr_engine_create(mltfr_comm *comm, const mltfr_settings *set,
                                  const mltfr_params_spec *spec, mltfr_engine **out);
 mltfr_status mltfr_engine_load_spaces(mltfr_engine *e, mltfr_spaces *spaces);

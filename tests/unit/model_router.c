@@ -265,12 +265,9 @@ static void check_forward(void)
 
 static void check(mltfr_router router)
 {
-    const mltfr_routes routes = routes_of();
-
     fill(router);
     forward();
     check_forward();
-    assert_near(mltfr_router_losses(&t.router, N, &routes, t.share), balance_losses(), 1e-6);
     backward();
     check_slopes(N * D, 7, t.q, got.q);
     check_slopes(D * K, 1, t.w, got.w);
