@@ -99,6 +99,25 @@ done:
     return st;
 }
 
+/* A checkpoint carries the checksum of the whole file.  @collective{comm} */
+static mltfr_status verify_checkpoint(mltfr_comm *comm, const char *path)
+{
+    mltfr_status st;
+    mltfr_file *file = NULL;
+    char *format = NULL;
+
+    MLTFR_TRY(mltfr_file_open(comm, path, &file));
+    if (mltfr_file_get_text(file, "/", "format", &format) != MLTFR_OK ||
+        strcmp(format, "mltfr-checkpoint") != 0)
+        goto done;
+    MLTFR_TRY(mltfr_file_check(comm, path));
+    mltfr_say("checksum right");
+done:
+    MLTFR_FREE(format);
+    mltfr_file_destroy(&file);
+    return st;
+}
+
 static mltfr_status inspect_hdf5(mltfr_comm *comm, const char *path, bool verify,
                                  const mltfr_config *config)
 {
@@ -108,6 +127,8 @@ static mltfr_status inspect_hdf5(mltfr_comm *comm, const char *path, bool verify
     mltfr_say("%s: HDF5", path);
     MLTFR_TRY(app_holds(comm, path, "interactions", &interactions));
     MLTFR_TRY(app_holds(comm, path, "spaces", &spaces));
+    if (verify)
+        MLTFR_TRY(verify_checkpoint(comm, path));
     if (interactions)
         MLTFR_TRY(say_interactions(comm, config));
     if (spaces)
