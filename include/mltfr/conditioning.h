@@ -50,8 +50,8 @@ typedef enum {
 
 /** Controls (method, section 8): what a gain must survive.
  *
- *  The first three act on the tables between E5 and E7.  Means and covariances are those of the
- *  kept rows, drawn anew with the seed; the same draws for any number of ranks. */
+ *  Gaussian and shuffled tables take the place of the kept rows between E5 and E7; a rank keeps
+ *  those of its tokens as float32.  The draws depend on the seed, not on the number of ranks. */
 typedef enum {
     MLTFR_CONTROL_NONE,
     MLTFR_CONTROL_GAUSSIAN, /**< each row N(mean, covariance) of its own LLM */

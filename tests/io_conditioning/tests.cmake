@@ -11,3 +11,5 @@ mltfr_mpi_test(NAME io.conditioning SOURCE ${PROJECT_SOURCE_DIR}/tests/mpi/io_co
 mltfr_mpi_test(NAME io.alignment SOURCE ${PROJECT_SOURCE_DIR}/tests/mpi/io_alignment.c
   NP 1 2 3 4 LIBS mltfr_io)
 mltfr_unit_test(NAME io.anchors SOURCE ${PROJECT_SOURCE_DIR}/tests/unit/io_anchors.c LIBS mltfr_io)
+mltfr_mpi_test(NAME app.tokens SOURCE ${PROJECT_SOURCE_DIR}/tests/mpi/app_tokens.c NP 1 2 3
+  LIBS mltfr_app)
