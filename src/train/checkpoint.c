@@ -254,9 +254,23 @@ static mltfr_status publish(const char *part, const char *path)
     return code == 0 ? MLTFR_OK : mltfr_fail(MLTFR_E_IO, "%s: %s", path, strerror(code));
 }
 
+static double slowest; /* seconds of a write, over all ranks */
+
+double mltfr_checkpoint_seconds(void)
+{
+    return slowest;
+}
+
+static void note_seconds(mltfr_comm *comm, double seconds)
+{
+    mltfr_comm_max_f64(comm, &seconds, 1);
+    slowest = seconds > slowest ? seconds : slowest;
+}
+
 mltfr_status mltfr_checkpoint_write(mltfr_engine *e, const mltfr_loop_state *loop,
                                     const char *config, uint64_t digest, const char *path)
 {
+    const double begin = mltfr_seconds();
     mltfr_status st = MLTFR_OK;
     walk w = {.e = e, .mode = FILL};
     mltfr_comm *self = NULL;
@@ -271,6 +285,7 @@ mltfr_status mltfr_checkpoint_write(mltfr_engine *e, const mltfr_loop_state *loo
     MLTFR_TRY(mltfr_file_close(&w.file));
     MLTFR_TRY(mltfr_file_seal(e->comm, part));
     MLTFR_AGREE(e->comm, e->rank == 0 ? publish(part, path) : MLTFR_OK);
+    note_seconds(e->comm, mltfr_seconds() - begin);
 done:
     mltfr_file_destroy(&w.file);
     if (st != MLTFR_OK && e->rank == 0)

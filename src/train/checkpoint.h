@@ -21,6 +21,10 @@ typedef struct {
 mltfr_status mltfr_checkpoint_write(mltfr_engine *e, const mltfr_loop_state *loop,
                                     const char *config, uint64_t digest, const char *path);
 
+/* Seconds of the slowest write of this process so far, the same on every rank; 0 before the first.
+ *  @local */
+double mltfr_checkpoint_seconds(void);
+
 /* Read into an engine whose spaces are loaded.  @collective
  *  digest: of the token spaces and data it must have been written with */
 mltfr_status mltfr_checkpoint_read(mltfr_engine *e, mltfr_loop_state *loop, uint64_t digest,

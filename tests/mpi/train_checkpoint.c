@@ -81,7 +81,12 @@ static void test_harm(mltfr_comm *comm, const mltfr_settings *set)
     snprintf(bad, sizeof bad, "%s/bad.h5", dir);
     MUST(mltfr_session_open(comm, set, &s));
     planted_steps(&s, STEPS, NULL);
+    CHECK(mltfr_checkpoint_seconds() == 0., "a time before the first write");
     MUST(mltfr_checkpoint_write(s.engine, &loop, "a test", s.digest, good));
+    double seconds = mltfr_checkpoint_seconds();
+
+    mltfr_comm_bcast(comm, &seconds, sizeof seconds, 0);
+    CHECK(seconds > 0. && seconds == mltfr_checkpoint_seconds(), "the time of the write");
     CHECK(stat(good, &file) == 0, "no file");
     test_flips(&s, good, bad, (int64_t)file.st_size);
     test_cuts(&s, good, bad, (int64_t)file.st_size);
