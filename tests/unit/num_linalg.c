@@ -1,12 +1,15 @@
-/* Products against plain loops in double, also at size 0; the SPD solve against its definition. */
+/* Products against plain loops in double, also at size 0; the SPD solve against its definition; the
+ * kernel of BLAS. */
 #include <mltfr/linalg.h>
 #include <mltfr/mem.h>
 #include <mltfr/rng.h>
+#include <mltfr/versions.h>
 
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -125,6 +128,17 @@ static void bad_systems_are_refused(void **state)
     assert_int_equal(mltfr_mem_now(), 0);
 }
 
+/* Its kernels of 2004, which it takes for a processor it does not know. */
+static void kernel_fits_the_processor(void **state)
+{
+    (void)state;
+#if defined(__x86_64__) && defined(__GNUC__)
+    if (getenv("OPENBLAS_CORETYPE") == NULL && __builtin_cpu_supports("avx2") &&
+        __builtin_cpu_supports("fma"))
+        assert_string_not_equal(mltfr_blas_kernel(), "Prescott");
+#endif
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -132,6 +146,7 @@ int main(void)
         cmocka_unit_test(beta_zero_ignores_old_values),
         cmocka_unit_test(solve_solves),
         cmocka_unit_test(bad_systems_are_refused),
+        cmocka_unit_test(kernel_fits_the_processor),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
