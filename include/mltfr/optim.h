@@ -16,6 +16,11 @@ typedef struct {
 void mltfr_adam_step(const mltfr_adam *adam, int64_t n, bool decays, float *w, const float *g,
                      float *m, float *v);
 
+/** The same of the given rows of an n x d matrix that decays; the others stay as they are.
+ *  @param rows  [count], distinct */
+void mltfr_adam_rows(const mltfr_adam *adam, int64_t count, const int32_t rows[], int64_t d,
+                     float *w, const float *g, float *m, float *v);
+
 /** Sum of squares in double, over fixed chunks of the n values (the same bits for the same n). */
 double mltfr_sum_squares(int64_t n, const float *x);
 

@@ -23,6 +23,7 @@ typedef struct {
     const char *progress; /* auto, bar, lines or none */
     const char *resume;   /* auto, no or a file */
     const char *checkpoint, *split, *out, *tensor, *neighbours, *man;
+    const char *users, *items;
     bool synthetic, verify;
 } app_request;
 

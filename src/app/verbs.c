@@ -72,7 +72,9 @@ const app_verb app_verbs[] = {
         .sections = "data",
         .options = {ARGUMENT("out", "FILE", out, "write the interactions to this HDF5 file"),
                     FLAG("synthetic", synthetic,
-                         "make the planted example, with its token spaces, instead of reading IN")},
+                         "make the planted example, with its token spaces, instead of reading IN"),
+                    ARGUMENT("users", "N", users, "users of the planted example (600)"),
+                    ARGUMENT("items", "N", items, "items of the planted example (200)")},
         .run = app_data,
     },
     {

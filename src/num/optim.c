@@ -9,24 +9,52 @@
 
 enum { CHUNK = 4096 }; /* values of one partial sum of squares */
 
-MLTFR_KERNEL
-void mltfr_adam_step(const mltfr_adam *adam, int64_t n, bool decays, float *restrict w,
-                     const float *restrict g, float *restrict m, float *restrict v)
-{
-    const float b1 = (float)adam->beta1, c1 = (float)(1. - adam->beta1);
-    const float b2 = (float)adam->beta2, c2 = (float)(1. - adam->beta2);
-    const float scale = (float)adam->scale, eps = (float)adam->eps;
-    const float rate = (float)(adam->lr / (1. - pow(adam->beta1, (double)adam->step)));
-    const float root = (float)(1. / sqrt(1. - pow(adam->beta2, (double)adam->step)));
-    const float shrink = decays ? (float)(1. - adam->lr * adam->weight_decay) : 1.f;
+typedef struct {
+    float b1, c1, b2, c2, scale, eps, rate, root, shrink;
+} constants;
 
+static constants constants_of(const mltfr_adam *adam, bool decays)
+{
+    return (constants){.b1 = (float)adam->beta1,
+                       .c1 = (float)(1. - adam->beta1),
+                       .b2 = (float)adam->beta2,
+                       .c2 = (float)(1. - adam->beta2),
+                       .scale = (float)adam->scale,
+                       .eps = (float)adam->eps,
+                       .rate = (float)(adam->lr / (1. - pow(adam->beta1, (double)adam->step))),
+                       .root = (float)(1. / sqrt(1. - pow(adam->beta2, (double)adam->step))),
+                       .shrink = decays ? (float)(1. - adam->lr * adam->weight_decay) : 1.f};
+}
+
+MLTFR_KERNEL
+static void move(constants x, int64_t n, float *restrict w, const float *restrict g,
+                 float *restrict m, float *restrict v)
+{
 #pragma omp simd simdlen(16)
     for (int64_t i = 0; i < n; i++) {
-        float gi = g[i] * scale, mi = b1 * m[i] + c1 * gi, vi = b2 * v[i] + c2 * (gi * gi);
+        float gi = g[i] * x.scale, mi = x.b1 * m[i] + x.c1 * gi,
+              vi = x.b2 * v[i] + x.c2 * (gi * gi);
 
         m[i] = mi;
         v[i] = vi;
-        w[i] = w[i] * shrink - rate * mi / (sqrtf(vi) * root + eps);
+        w[i] = w[i] * x.shrink - x.rate * mi / (sqrtf(vi) * x.root + x.eps);
+    }
+}
+
+void mltfr_adam_step(const mltfr_adam *adam, int64_t n, bool decays, float *w, const float *g,
+                     float *m, float *v)
+{
+    move(constants_of(adam, decays), n, w, g, m, v);
+}
+
+void mltfr_adam_rows(const mltfr_adam *adam, int64_t count, const int32_t rows[], int64_t d,
+                     float *w, const float *g, float *m, float *v)
+{
+    const constants x = constants_of(adam, true);
+
+    for (int64_t i = 0; i < count; i++) {
+        const int64_t at = rows[i] * d;
+        move(x, d, w + at, g + at, m + at, v + at);
     }
 }
 

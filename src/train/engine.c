@@ -70,7 +70,6 @@ static mltfr_status create_items(mltfr_engine *e)
 
     e->E = e->params->item.w;
     e->dE = e->params->item.g;
-    MLTFR_TRY(MLTFR_NEW(e->touched, n));
     if (!e->spec.inject)
         goto done;
     MLTFR_TRY(MLTFR_NEW(e->E, n * d));
@@ -264,7 +263,7 @@ void mltfr_engine_destroy(mltfr_engine **engine)
     MLTFR_FREE(e->s_I);
     MLTFR_FREE(e->a_I);
     MLTFR_FREE(e->Vt_I);
-    MLTFR_FREE(e->touched);
+    mltfr_room_release(&e->touched.room);
     MLTFR_FREE(e->frequency);
     MLTFR_FREE(e->space);
     MLTFR_FREE(e->phi);

@@ -114,6 +114,14 @@ typedef struct {
     int next_room;
 } mltfr_run;
 
+/* Own rows of items with a gradient in this step: all, or those listed. */
+typedef struct {
+    bool all;
+    int64_t count;
+    int32_t *row; /* [count] distinct, rising; lies in room */
+    mltfr_room room;
+} mltfr_touched;
+
 /* Where the time of training goes, for metrics.jsonl. */
 #define MLTFR_PHASE_LIST(X)                                                                        \
     X(ITEMS, "items")       /* rows of E' fetched, E' renewed */                                   \
@@ -148,8 +156,8 @@ typedef struct mltfr_engine {
     float *X_I; /* [item_rows][r_c], item.inject: static */
     int32_t *J_I; /* [item_rows][m], item.inject: mixture; also s_I, a_I */
     float *s_I, *a_I;
-    float *Vt_I;        /* [M][d] Z_pool W_I of the consensus pool */
-    uint8_t *touched;   /* [item_rows] rows with a gradient in this step (lazy Adam) */
+    float *Vt_I; /* [M][d] Z_pool W_I of the consensus pool */
+    mltfr_touched touched;
     int64_t *frequency; /* sampled by frequency: cumulative training counts [I + 1], else NULL */
     /* experts */
     int64_t K, k_r, r, r_c, m; /* K = 0 without experts */
@@ -221,6 +229,8 @@ void mltfr_batch_destroy(mltfr_batch **batch);
 /* Sort ids and drop repetitions; how many are left. */
 int64_t mltfr_sort_distinct(int32_t *ids, int64_t n);
 mltfr_status mltfr_items_fetch(mltfr_engine *e, mltfr_run *run); /* @collective */
+/* Forget the gradient of the items: dE is zero again where it was touched. */
+void mltfr_items_clear(mltfr_engine *e);
 /* Gradient rows of one own block into the outbox, then all of them to their owners. */
 mltfr_status mltfr_items_return(mltfr_engine *e, mltfr_run *run, const float *dx); /* @collective */
 

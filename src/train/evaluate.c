@@ -11,7 +11,11 @@
 #include <math.h>
 #include <string.h>
 
-enum { CASES_A_BATCH = 256 };
+enum {
+    CASES_A_BATCH = 256,
+    TILE_ITEMS = 4096,    /* of an item block are scored at a time */
+    MOST_SCORES = 1 << 24 /* that are kept between looking for the targets and counting */
+};
 
 typedef struct {
     mltfr_engine *e;
@@ -19,30 +23,85 @@ typedef struct {
     const int32_t *targets;  /* [users] */
     const int64_t *seen_off; /* [users + 1] */
     const int32_t *seen;
-    float *tiles;  /* [own items][users]: tile j is [users][cols_j] */
+    bool keeps;    /* the scores of all own items are in tiles; else those of one tile */
+    float *tiles;  /* item block j is [users][cols_j] */
     float *target; /* [users] */
     int64_t *rank; /* [users] */
 } ranking;
 
+/* Some columns of an item block. */
+typedef struct {
+    int64_t first, cols; /* first item, from 0 */
+    int64_t row;         /* of E' here */
+    int64_t stride;
+    float *scores; /* [users][stride] */
+} tile;
+
+/* Tile t of item block j. */
+static tile tile_at(const ranking *x, int64_t j, int64_t t)
+{
+    const int64_t all = mltfr_item_block_rows(x->e, j), at = t * TILE_ITEMS;
+    const int64_t cols = all - at < TILE_ITEMS ? all - at : TILE_ITEMS;
+    const int64_t row = mltfr_item_block_at(x->e, j);
+
+    return (tile){.first = j * x->e->item_block + at,
+                  .cols = cols,
+                  .row = row + at,
+                  .stride = x->keeps ? all : cols,
+                  .scores = x->keeps ? x->tiles + x->users * row + at : x->tiles};
+}
+
+static void score(const ranking *x, const tile *t)
+{
+    const int64_t d = x->e->spec.backbone.d;
+
+    mltfr_gemm_nt(x->users, t->cols, d, x->e->run.H, d, x->e->E + t->row * d, d, 0.f, t->scores,
+                  t->stride);
+}
+
+static bool holds(const tile *t, int32_t id)
+{
+    return id > t->first && id <= t->first + t->cols;
+}
+
+static bool holds_target(const ranking *x, const tile *t)
+{
+    for (int64_t u = 0; u < x->users; u++)
+        if (holds(t, x->targets[u]))
+            return true;
+    return false;
+}
+
+static void note_targets(const ranking *x, const tile *t)
+{
+    for (int64_t u = 0; u < x->users; u++)
+        if (holds(t, x->targets[u]))
+            x->target[u] = t->scores[u * t->stride + x->targets[u] - 1 - t->first];
+}
+
+static void count_tile(const ranking *x, const tile *t)
+{
+    for (int64_t u = 0; u < x->users; u++)
+        x->rank[u] += mltfr_rank_tile(t->cols, t->first, t->scores + u * t->stride, x->target[u],
+                                      x->targets[u], x->seen + x->seen_off[u],
+                                      x->seen_off[u + 1] - x->seen_off[u]);
+}
+
+/* Where the scores are not kept, those of a tile are computed twice if it holds a target. */
 static void score_tiles(ranking *x)
 {
     const mltfr_engine *e = x->e;
-    const int64_t d = e->spec.backbone.d;
-    float *tile = x->tiles;
 
     for (int64_t u = 0; u < x->users; u++)
         x->target[u] = -INFINITY;
-    for (int64_t j = e->first_block; j < e->last_block; j++) {
-        const int64_t cols = mltfr_item_block_rows(e, j), first = j * e->item_block;
-        mltfr_gemm_nt(x->users, cols, d, e->run.H, d, e->E + mltfr_item_block_at(e, j) * d, d, 0.f,
-                      tile, cols);
-        for (int64_t u = 0; u < x->users; u++) {
-            const int64_t c = x->targets[u] - 1 - first;
-            if (c >= 0 && c < cols)
-                x->target[u] = tile[u * cols + c];
+    for (int64_t j = e->first_block; j < e->last_block; j++)
+        for (int64_t i = 0; i * TILE_ITEMS < mltfr_item_block_rows(e, j); i++) {
+            const tile t = tile_at(x, j, i);
+            if (!x->keeps && !holds_target(x, &t))
+                continue;
+            score(x, &t);
+            note_targets(x, &t);
         }
-        tile += x->users * cols;
-    }
 }
 
 /* Each owner looks at its targets: what a maximum over ranks makes of a NaN is not defined. */
@@ -60,17 +119,15 @@ static mltfr_status check_targets(const ranking *x)
 static void count_tiles(ranking *x)
 {
     const mltfr_engine *e = x->e;
-    const float *tile = x->tiles;
 
     memset(x->rank, 0, (size_t)x->users * sizeof *x->rank);
-    for (int64_t j = e->first_block; j < e->last_block; j++) {
-        const int64_t cols = mltfr_item_block_rows(e, j);
-        for (int64_t u = 0; u < x->users; u++)
-            x->rank[u] += mltfr_rank_tile(cols, j * e->item_block, tile + u * cols, x->target[u],
-                                          x->targets[u], x->seen + x->seen_off[u],
-                                          x->seen_off[u + 1] - x->seen_off[u]);
-        tile += x->users * cols;
-    }
+    for (int64_t j = e->first_block; j < e->last_block; j++)
+        for (int64_t i = 0; i * TILE_ITEMS < mltfr_item_block_rows(e, j); i++) {
+            const tile t = tile_at(x, j, i);
+            if (!x->keeps)
+                score(x, &t);
+            count_tile(x, &t);
+        }
     mltfr_comm_sum_i64(e->comm, x->rank, x->users);
     for (int64_t u = 0; u < x->users; u++)
         x->rank[u]++;
@@ -81,11 +138,18 @@ mltfr_status mltfr_rank_batch(mltfr_engine *e, const mltfr_batch *batch, const i
                               float *tiles)
 {
     mltfr_status st = MLTFR_OK;
-    ranking x = {e, batch->users, targets, seen_off, seen, tiles, NULL, rank};
+    ranking x = {.e = e,
+                 .users = batch->users,
+                 .targets = targets,
+                 .seen_off = seen_off,
+                 .seen = seen,
+                 .keeps = tiles != NULL || batch->users * e->item_rows <= MOST_SCORES,
+                 .tiles = tiles,
+                 .rank = rank};
 
     MLTFR_TRY(mltfr_run_forward(e, batch, MLTFR_RANK));
     if (tiles == NULL)
-        st = RUN_TAKE(&e->run, x.tiles, batch->users * e->item_rows);
+        st = RUN_TAKE(&e->run, x.tiles, batch->users * (x.keeps ? e->item_rows : TILE_ITEMS));
     if (st == MLTFR_OK)
         st = RUN_TAKE(&e->run, x.target, batch->users);
     MLTFR_AGREE(e->comm, st);

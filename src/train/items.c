@@ -196,16 +196,30 @@ static void sort_outbox(const mltfr_engine *e, const outbox *box, const int64_t 
     }
 }
 
+void mltfr_items_clear(mltfr_engine *e)
+{
+    mltfr_touched *t = &e->touched;
+    const size_t row = (size_t)e->spec.backbone.d;
+
+    if (t->all)
+        memset(e->dE, 0, (size_t)e->item_rows * row * sizeof *e->dE);
+    for (int64_t i = 0; i < t->count; i++)
+        memset(e->dE + (size_t)t->row[i] * row, 0, row * sizeof *e->dE);
+    t->all = false;
+    t->count = 0;
+}
+
 static void add_rows(mltfr_engine *e, int64_t n, const int32_t *id, const float *row)
 {
     const int64_t d = e->spec.backbone.d;
+    mltfr_touched *t = &e->touched;
 
     for (int64_t i = 0; i < n; i++) {
-        const int64_t at = id[i] - 1 - e->item_first;
-        e->touched[at] = 1;
+        t->row[i] = id[i] - 1 - (int32_t)e->item_first;
         for (int64_t c = 0; c < d; c++)
-            e->dE[at * d + c] += row[i * d + c];
+            e->dE[t->row[i] * d + c] += row[i * d + c];
     }
+    t->count = t->all ? 0 : mltfr_sort_distinct(t->row, n);
 }
 
 mltfr_status mltfr_items_return(mltfr_engine *e, mltfr_run *run, const float *dx)
@@ -234,6 +248,8 @@ mltfr_status mltfr_items_return(mltfr_engine *e, mltfr_run *run, const float *dx
     st = RUN_TAKE(run, id_in, n);
     if (st == MLTFR_OK)
         st = RUN_TAKE(run, row_in, n * d);
+    if (st == MLTFR_OK)
+        st = MLTFR_TAKE(&e->touched.room, e->touched.row, n);
     MLTFR_AGREE(e->comm, st);
     mltfr_exchange_forward(plan, sizeof *id, id, id_in);
     mltfr_exchange_forward(plan, bytes, row, row_in);

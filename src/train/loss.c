@@ -366,7 +366,7 @@ mltfr_status mltfr_loss_softmax(mltfr_engine *e, mltfr_run *run, bool fisher)
                  .inv_rows = 1.f / (float)run->q_off[blocks]};
 
     MLTFR_AGREE(e->comm, softmax_rooms(&x));
-    memset(e->touched, 1, (size_t)e->item_rows);
+    e->touched.all = true;
     square_norms(&x);
     for (int64_t b = 0; b <= blocks; b++) {
         if (b < blocks)

@@ -17,15 +17,28 @@ static bool is_owner(const mltfr_engine *e, int64_t k)
     return e->space[k].group != NULL && e->rank == e->space[k].first_rank;
 }
 
+/* Squares of the touched rows in item blocks, one sum a block. */
+static void touched_squares(const mltfr_engine *e, double sums[])
+{
+    const mltfr_touched *t = &e->touched;
+    const int64_t d = e->spec.backbone.d;
+
+    memset(sums, 0, (size_t)(e->last_block - e->first_block) * sizeof *sums);
+    for (int64_t i = 0; i < t->count; i++)
+        sums[t->row[i] / e->item_block] += mltfr_sum_squares(d, e->dE + t->row[i] * d);
+}
+
 /* Squares of the item table, block by block. */
 static double item_squares(mltfr_engine *e)
 {
     const int64_t d = e->spec.backbone.d;
     double mine[ITEM_BLOCKS + 1], all[ITEM_BLOCKS + 1], sum = 0.;
 
-    for (int64_t j = e->first_block; j < e->last_block; j++)
+    for (int64_t j = e->first_block; e->touched.all && j < e->last_block; j++)
         mine[j - e->first_block] = mltfr_sum_squares(mltfr_item_block_rows(e, j) * d,
                                                      e->dE + mltfr_item_block_at(e, j) * d);
+    if (!e->touched.all)
+        touched_squares(e, mine);
     mltfr_comm_allgather_shares(e->comm, mine, e->item_blocks, sizeof *mine, all);
     for (int64_t j = 0; j < e->item_blocks; j++)
         sum += all[j];
@@ -53,13 +66,10 @@ static void adam_items(mltfr_engine *e, const mltfr_adam *adam)
     const int64_t d = e->spec.backbone.d;
     mltfr_slab *s = &e->params->item;
 
-    if (e->set->train_adam == MLTFR_TRAIN_ADAM_DENSE) {
+    if (e->touched.all || e->set->train_adam == MLTFR_TRAIN_ADAM_DENSE)
         mltfr_adam_step(adam, s->n, true, s->w, s->g, s->m, s->v);
-        return;
-    }
-    for (int64_t i = 0; i < e->item_rows; i++)
-        if (e->touched[i])
-            mltfr_adam_step(adam, d, true, s->w + i * d, s->g + i * d, s->m + i * d, s->v + i * d);
+    else
+        mltfr_adam_rows(adam, e->touched.count, e->touched.row, d, s->w, s->g, s->m, s->v);
 }
 
 static void adam_tensor(mltfr_engine *e, const mltfr_tensor *t, mltfr_adam adam)

@@ -258,8 +258,7 @@ mltfr_status mltfr_run_backward(mltfr_engine *e, bool fisher)
     mltfr_status st = MLTFR_OK;
     mltfr_run *run = &e->run;
 
-    memset(e->dE, 0, (size_t)(e->item_rows * e->spec.backbone.d) * sizeof(float));
-    memset(e->touched, 0, (size_t)e->item_rows);
+    mltfr_items_clear(e);
     MLTFR_AGREE(e->comm, take_loss_rooms(e, run));
     if (e->set->train_loss == MLTFR_TRAIN_LOSS_SOFTMAX)
         MLTFR_TIMED(LOSS, mltfr_loss_softmax(e, run, fisher));

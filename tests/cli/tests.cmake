@@ -73,6 +73,13 @@ mltfr_cli_test(NAME set_pair ARGS train --set model.heads=5 STATUS 2 ERROR "mode
 mltfr_cli_test(NAME data_absent ARGS data none.inter --out d.h5 STATUS 1 NP 0 3 ERROR "none.inter: No such file")
 mltfr_cli_test(NAME data_nothing ARGS data STATUS 2 ERROR "data needs a file to read, or --synthetic")
 mltfr_cli_test(NAME data_synthetic ARGS data --synthetic --out d.h5 STATUS 0 NP 0 3 OUTPUT "users=600 items=200 ")
+mltfr_cli_test(NAME data_synthetic_size ARGS data --synthetic --users 30 --items 5000 --out d.h5 STATUS 0 NP 0 2
+  OUTPUT "users=30 items=5000 ")
+mltfr_cli_test(NAME data_synthetic_few ARGS data --synthetic --items 3 --out d.h5 STATUS 2 NP 0 2
+  ERROR "synthetic items is 3, 30 to 10000000 are allowed")
+mltfr_cli_test(NAME data_synthetic_number ARGS data --synthetic --items 3k --out d.h5 STATUS 2
+  ERROR "--items: 3k is not a whole number")
+mltfr_cli_test(NAME data_items_alone ARGS data d.h5 --items 300 STATUS 2 ERROR "--items are for --synthetic")
 mltfr_cli_test(NAME data_synthetic_out ARGS data --synthetic STATUS 2 ERROR "needs --out FILE")
 mltfr_cli_test(NAME data_convert BEFORE "data --synthetic --out d.h5" ARGS data d.h5 --out e.h5 STATUS 0 NP 0 2
   OUTPUT "users=600 items=200 ")

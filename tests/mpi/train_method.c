@@ -384,7 +384,7 @@ static void test_renewed_items(mltfr_comm *comm, mltfr_settings set, int inject)
 /* ---- ranking ------------------------------------------------------------------------------- */
 
 /* Ranks of the targets of every user's last position of a batch, nothing excluded. */
-static int64_t *rank_batch(const mltfr_session *s, int64_t *users)
+static int64_t *rank_batch(const mltfr_session *s, int64_t *users, float *tiles)
 {
     mltfr_batch *batch;
     int64_t *rank, *none;
@@ -397,7 +397,7 @@ static int64_t *rank_batch(const mltfr_session *s, int64_t *users)
     MUST(MLTFR_NEW(targets, *users));
     for (int64_t u = 0; u < *users; u++)
         targets[u] = batch->targets[batch->off[u + 1] - 1];
-    MUST(mltfr_rank_batch(s->engine, batch, targets, none, NULL, rank, NULL));
+    MUST(mltfr_rank_batch(s->engine, batch, targets, none, NULL, rank, tiles));
     mltfr_batch_destroy(&batch);
     MLTFR_FREE(none);
     MLTFR_FREE(targets);
@@ -411,19 +411,45 @@ static void test_ranking(mltfr_comm *comm, mltfr_comm *self, const mltfr_setting
     int64_t users, *all, *one;
 
     open_trained(comm, set, STEPS, NULL, &s);
-    all = rank_batch(&s, &users);
+    all = rank_batch(&s, &users, NULL);
     for (int64_t u = 0; u < users; u++)
         CHECK(all[u] >= 1 && all[u] <= s.data->items, "user %d: rank %d", (int)u, (int)all[u]);
     mltfr_session_close(&s);
     if (self != NULL) {
         open_trained(self, set, STEPS, NULL, &s);
-        one = rank_batch(&s, &users);
+        one = rank_batch(&s, &users, NULL);
         CHECK(memcmp(all, one, (size_t)users * sizeof *all) == 0, "other ranks than on one rank");
         MLTFR_FREE(one);
         mltfr_session_close(&s);
     }
     MLTFR_FREE(all);
     mltfr_comm_barrier(comm);
+}
+
+/* Tiles of scores that are computed twice give the ranks of those that are kept. */
+static void test_streamed_ranking(mltfr_comm *comm, mltfr_settings set)
+{
+    enum { ITEMS = 90000, USERS = 250 };
+    planted p = planted_defaults();
+    mltfr_session s;
+    int64_t users, *streamed, *kept;
+
+    p.synthetic.items = ITEMS;
+    p.synthetic.users = USERS;
+    set.train_batch = USERS;
+    planted_write(comm, path_b, &p);
+    set.data_path = set.tokens_path = path_b;
+    MUST(mltfr_session_open(comm, &set, &s));
+    float *tiles;
+
+    MUST(MLTFR_NEW(tiles, USERS * s.engine->item_rows));
+    streamed = rank_batch(&s, &users, NULL);
+    kept = rank_batch(&s, &users, tiles);
+    CHECK(memcmp(streamed, kept, (size_t)users * sizeof *kept) == 0, "streamed ranks differ");
+    MLTFR_FREE(tiles);
+    MLTFR_FREE(streamed);
+    MLTFR_FREE(kept);
+    mltfr_session_close(&s);
 }
 
 static void test_all(mltfr_comm *comm, mltfr_comm *self)
@@ -440,6 +466,7 @@ static void test_all(mltfr_comm *comm, mltfr_comm *self)
     test_renewed_items(comm, set, MLTFR_ITEM_INJECT_STATIC);
     test_renewed_items(comm, set, MLTFR_ITEM_INJECT_MIXTURE);
     test_ranking(comm, self, &set);
+    test_streamed_ranking(comm, set);
     test_sparse_causality(comm, set);
     test_permuted(comm);
     test_domination(comm);
