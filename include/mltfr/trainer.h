@@ -16,9 +16,13 @@ typedef struct {
 /** Train by the settings into settings->run_dir, which exists; prints the test line last.
  *  Token spaces: settings->tokens_path, or those inside an HDF5 data file.
  *  @collective{comm}
- *  @return MLTFR_STOPPED where run.stop_after ended it with a checkpoint; the same on every rank */
+ *  @return MLTFR_STOPPED where it was asked to stop early and has a checkpoint; the same on every
+ *  rank */
 mltfr_status mltfr_train(mltfr_comm *comm, const mltfr_settings *settings,
                          const mltfr_train_options *options);
+
+/** SIGUSR1 and SIGTERM ask for a stop from now on, not only within mltfr_train.  @local */
+void mltfr_train_listen(void);
 
 /** Rank the cases of a split with the parameters of a checkpoint.  @collective{comm} */
 mltfr_status mltfr_evaluate(mltfr_comm *comm, const mltfr_settings *settings,

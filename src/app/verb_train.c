@@ -105,6 +105,7 @@ mltfr_status app_train(mltfr_comm *comm, const app_request *request, mltfr_confi
     char *text = NULL;
     mltfr_status st = MLTFR_OK;
 
+    mltfr_train_listen();
     MLTFR_TRY(prepare(comm, config));
     MLTFR_AGREE(comm, mltfr_config_text(settings, &text)); /* before tokens.path is filled in */
     MLTFR_TRY(app_find_spaces(comm, config, fresh ? APP_SPACES_MAKE : APP_SPACES_REUSE));

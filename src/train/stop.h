@@ -1,29 +1,40 @@
-/* Requests to stop early with a checkpoint: run.stop_after, the file RUN/stop, SIGUSR1, SIGTERM.
- * Private to the layer train. */
+/* Requests to stop early with a checkpoint: the end of the job, run.stop_after, the file RUN/stop,
+ * SIGUSR1, SIGTERM.  Each rank looks for itself before a step; what it finds travels with the
+ * agreement on that step's batch.  Private to the layer train. */
 #ifndef MLTFR_STOP_H
 #define MLTFR_STOP_H
 
-#include <mltfr/comm.h>
 #include <mltfr/settings.h>
+#include <mltfr/status.h>
+
+#include <stdbool.h>
 
 typedef struct {
-    mltfr_comm *comm;
+    bool leads; /* rank 0: the clock and the file are its to watch */
     const char *run_dir;
-    int64_t steps;         /* stop after so many steps of this start; 0: never */
-    double begin, seconds; /* or so many seconds after begin; 0: never */
-    const char *why;       /* NULL while nobody has asked */
+    int64_t steps;     /* stop after so many steps of this start; 0: never */
+    double end;        /* by mltfr_seconds(): all is over by then; INFINITY: never */
+    double margin;     /* seconds kept free before it */
+    const char *clock; /* who sets the end */
+    double looked;     /* when mltfr_stop_look was last called */
+    double slowest_step, slowest_save; /* seconds, so far */
 } mltfr_stop;
 
-/* Read run.stop_after and catch the signals from now on.  @local
+/* Note the end of the job and run.stop_after, and catch the signals from now on.  @local
+ *  leads: is this rank 0?
  *  @return MLTFR_E_USAGE where run.stop_after is neither steps nor a time */
-mltfr_status mltfr_stop_begin(mltfr_comm *comm, const mltfr_settings *set, mltfr_stop *out);
+mltfr_status mltfr_stop_begin(const mltfr_settings *set, bool leads, mltfr_stop *out);
 
 /* The signals act as before again.  @local */
 void mltfr_stop_end(void);
 
-/* Has any rank been asked to stop?  One word of any of them is enough, time and the file are rank
- * 0's to see; the file is removed.  @collective
- *  steps: done since begin */
-bool mltfr_stop_asked(mltfr_stop *stop, int64_t steps);
+/* Reading or writing a checkpoint took so long.  @local */
+void mltfr_stop_saved(mltfr_stop *stop, double seconds);
+
+/* Has this rank been asked to stop, or would one more step leave no time for a checkpoint?  The
+ * file is removed.  @local
+ *  steps: done since this start
+ *  @return MLTFR_STOPPED, the reason being the error text; else MLTFR_OK */
+mltfr_status mltfr_stop_look(mltfr_stop *stop, int64_t steps);
 
 #endif

@@ -45,9 +45,12 @@ static mltfr_status save(trainer *t)
     if (t->checkpointed == step)
         return MLTFR_OK;
     mltfr_checkpoint_path(t->files.dir, step, path, sizeof path);
+    const double begin = mltfr_seconds();
+
     MLTFR_TRY(mltfr_checkpoint_write(s->engine, &t->loop, t->options->config, s->digest, path));
     t->checkpointed = step;
     mltfr_checkpoint_prune(s->comm, t->files.dir, s->set->checkpoint_keep, t->loop.best_step);
+    mltfr_stop_saved(&t->stop, mltfr_seconds() - begin);
 done:
     return st;
 }
@@ -109,7 +112,10 @@ static mltfr_status resume(trainer *t)
     else if (strcmp(t->options->resume, "no") != 0)
         snprintf(path, sizeof path, "%s", t->options->resume);
     if (path[0] != '\0') {
+        const double begin = mltfr_seconds();
+
         MLTFR_TRY(mltfr_checkpoint_read(s->engine, &t->loop, s->digest, path));
+        mltfr_stop_saved(&t->stop, mltfr_seconds() - begin); /* a write will take as long */
         mltfr_note("resume  %s: step %" PRId64 ", epoch %" PRId64, path, s->engine->at.step,
                    s->engine->at.epoch);
     }
@@ -259,12 +265,25 @@ done:
     return st;
 }
 
+/* @local  @return MLTFR_STOPPED in place of the batch where this rank is to stop */
+static mltfr_status next_batch(trainer *t, int64_t epoch, int64_t i, mltfr_batch **out)
+{
+    const mltfr_status st = mltfr_stop_look(&t->stop, t->steps_here);
+
+    return st != MLTFR_OK ? st : mltfr_session_batch(&t->session, epoch, i, out);
+}
+
 static mltfr_status train_batch(trainer *t, int64_t epoch, int64_t i, int64_t *rows)
 {
     mltfr_status st = MLTFR_OK;
     mltfr_batch *batch = NULL;
 
-    MLTFR_AGREE(t->session.comm, mltfr_session_batch(&t->session, epoch, i, &batch));
+    MLTFR_AGREE(t->session.comm, next_batch(t, epoch, i, &batch));
+    if (i == 0) {
+        MLTFR_TRY(mltfr_schedule_epoch(&t->session, epoch));
+        t->loop.epoch_loss = 0.;
+        t->loop.epoch_rows = 0;
+    }
     MLTFR_TRY(mltfr_schedule_step(&t->session, batch));
     *rows = batch->rows;
     t->steps_here++;
@@ -281,7 +300,7 @@ static bool is_last_step(const trainer *t)
     return most > 0 && t->session.engine->at.step >= most;
 }
 
-/* Steps of an epoch from where it stands; leaves early at a stop or the last step. */
+/* Steps of an epoch from where it stands; leaves early at the last step, or a stop. */
 static mltfr_status run_steps(trainer *t, int64_t epoch)
 {
     mltfr_status st = MLTFR_OK;
@@ -290,15 +309,10 @@ static mltfr_status run_steps(trainer *t, int64_t epoch)
     int64_t rows = 0;
 
     for (int64_t i = t->session.engine->at.step - (epoch - 1) * steps; i < steps; i++) {
-        if (i == 0) {
-            MLTFR_TRY(mltfr_schedule_epoch(&t->session, epoch));
-            t->loop.epoch_loss = 0.;
-            t->loop.epoch_rows = 0;
-        }
         MLTFR_TRY(train_batch(t, epoch, i, &rows));
         report_step(t, rows);
         report_progress(t, i + 1, steps);
-        if (mltfr_stop_asked(&t->stop, t->steps_here) || is_last_step(t))
+        if (is_last_step(t))
             break;
         if (set->checkpoint_every > 0 && t->session.engine->at.step % set->checkpoint_every == 0 &&
             i + 1 < steps)
@@ -314,7 +328,6 @@ static mltfr_status run_epoch(trainer *t, int64_t epoch)
     const mltfr_settings *set = t->session.set;
     const int64_t steps = mltfr_session_steps(&t->session);
 
-    t->session.engine->at.epoch = epoch;
     t->rows_here = 0;
     t->steps_before = t->session.engine->at.step - (epoch - 1) * steps;
     memset(t->session.engine->spent, 0, sizeof t->session.engine->spent);
@@ -328,7 +341,7 @@ static mltfr_status run_epoch(trainer *t, int64_t epoch)
         report_epoch(t);
     if (last || (whole && set->eval_every > 0 && epoch % set->eval_every == 0))
         MLTFR_TRY(validate(t));
-    if (t->stop.why != NULL || last || (whole && set->checkpoint_every == 0) ||
+    if (last || (whole && set->checkpoint_every == 0) ||
         t->loop.best_step == t->session.engine->at.step ||
         (set->checkpoint_every > 0 && t->session.engine->at.step % set->checkpoint_every == 0))
         MLTFR_TRY(save(t));
@@ -349,14 +362,22 @@ static mltfr_status run_epochs(trainer *t)
     mltfr_status st = MLTFR_OK;
     const int64_t steps = mltfr_session_steps(&t->session);
 
-    for (int64_t epoch = t->session.engine->at.step / steps + 1; !is_over(t, epoch); epoch++) {
+    for (int64_t epoch = t->session.engine->at.step / steps + 1; !is_over(t, epoch); epoch++)
         MLTFR_TRY(run_epoch(t, epoch));
-        if (t->stop.why == NULL || is_over(t, t->session.engine->at.step / steps + 1))
-            continue;
-        mltfr_note("stopped at step %" PRId64 " (%s); --resume=auto goes on",
-                   t->session.engine->at.step, t->stop.why);
-        MLTFR_FAIL(MLTFR_STOPPED, "stopped with a complete checkpoint");
-    }
+done:
+    return st;
+}
+
+/* The error text says why. */
+static mltfr_status stop_early(trainer *t)
+{
+    mltfr_status st = MLTFR_OK;
+
+    mltfr_note("stop    after step %" PRId64 ": %s", t->session.engine->at.step, mltfr_error_text);
+    MLTFR_TRY(save(t));
+    mltfr_note("stopped at step %" PRId64 " with a complete checkpoint; --resume=auto goes on",
+               t->session.engine->at.step);
+    st = MLTFR_STOPPED;
 done:
     return st;
 }
@@ -416,14 +437,17 @@ mltfr_status mltfr_train(mltfr_comm *comm, const mltfr_settings *settings,
     mltfr_status st = MLTFR_OK;
     trainer t = {.options = options, .begin = mltfr_seconds()};
 
-    MLTFR_TRY(mltfr_stop_begin(comm, settings, &t.stop));
     mltfr_watchdog_start(mltfr_comm_rank(comm), settings->run_timeout);
     if (has_ended(comm, settings, options->resume))
         goto done;
+    MLTFR_TRY(mltfr_stop_begin(settings, mltfr_comm_rank(comm) == 0, &t.stop));
     MLTFR_TRY(mltfr_session_open(comm, settings, &t.session));
     MLTFR_TRY(resume(&t));
     MLTFR_TRY(mltfr_run_files_open(comm, settings->run_dir, t.session.engine->at.step, &t.files));
-    MLTFR_TRY(run_epochs(&t));
+    st = run_epochs(&t);
+    if (st == MLTFR_STOPPED)
+        st = stop_early(&t);
+    MLTFR_TRY(st);
     MLTFR_TRY(finish(&t));
 done:
     mltfr_stop_end();

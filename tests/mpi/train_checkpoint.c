@@ -10,6 +10,7 @@
 #include <mltfr/rng.h>
 #include <mltfr/trainer.h>
 
+#include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -168,7 +169,19 @@ static void test_stop_file(mltfr_comm *comm, const mltfr_settings *set)
         fclose(fopen(path, "w"));
     mltfr_comm_barrier(comm);
     CHECK(train(comm, set, "no") == MLTFR_STOPPED, "%s", mltfr_error_text);
-    CHECK(exists(step_path(1)) && !exists(path), "no checkpoint, or the request is still there");
+    CHECK(exists(step_path(0)) && !exists(path), "no checkpoint, or the request is still there");
+    mltfr_comm_barrier(comm);
+}
+
+/* The last rank alone is told; the run goes on from step 0. */
+static void test_signal(mltfr_comm *comm, const mltfr_settings *set)
+{
+    mltfr_train_listen();
+    if (mltfr_comm_rank(comm) == mltfr_comm_size(comm) - 1)
+        raise(SIGUSR1);
+    CHECK(train(comm, set, "no") == MLTFR_STOPPED && strcmp(mltfr_error_text, "SIGUSR1") == 0, "%s",
+          mltfr_error_text);
+    CHECK(train(comm, set, "auto") == MLTFR_OK && exists(step_path(STEPS)), "%s", mltfr_error_text);
     mltfr_comm_barrier(comm);
 }
 
@@ -196,6 +209,7 @@ int main(int argc, char **argv)
     set.checkpoint_keep = 9;
     test_harm(comm, &set);
     test_stop_file(comm, &set);
+    test_signal(comm, &set);
     test_fallback(comm, set);
     test_resume_file(comm, set);
     return mpi_test_end(&comm);
