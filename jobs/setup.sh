@@ -13,6 +13,7 @@ program_packages=(
 test_packages=(
     libcmocka-dev hdf5-tools python3 python3-h5py python3-numpy # read our files as a user would
     clang libclang-rt-14-dev clang-format clang-tidy codespell shellcheck git xz-utils
+    slurm-wlm munge # tests/jobs starts them itself
 )
 data_packages=(python3 python3-pip ca-certificates unzip)
 

@@ -113,9 +113,9 @@ mltfr_status mltfr_stop_begin(const mltfr_settings *set, bool leads, mltfr_stop 
     return MLTFR_OK;
 }
 
-void mltfr_stop_saved(mltfr_stop *stop, double seconds)
+void mltfr_stop_saved(mltfr_stop *stop, double seconds, double slowest)
 {
-    stop->slowest_save = fmax(stop->slowest_save, seconds);
+    stop->slowest_save = fmax(stop->slowest_save, slowest);
     stop->looked += seconds; /* not a part of the step */
 }
 

@@ -28,8 +28,8 @@ mltfr_status mltfr_stop_begin(const mltfr_settings *set, bool leads, mltfr_stop 
 /* The signals act as before again.  @local */
 void mltfr_stop_end(void);
 
-/* Reading or writing a checkpoint took so long.  @local */
-void mltfr_stop_saved(mltfr_stop *stop, double seconds);
+/* A checkpoint kept the run for `seconds`, and the slowest one took `slowest`.  @local */
+void mltfr_stop_saved(mltfr_stop *stop, double seconds, double slowest);
 
 /* Has this rank been asked to stop, or would one more step leave no time for a checkpoint?  The
  * file is removed.  @local

@@ -50,7 +50,7 @@ static mltfr_status save(trainer *t)
     MLTFR_TRY(mltfr_checkpoint_write(s->engine, &t->loop, t->options->config, s->digest, path));
     t->checkpointed = step;
     mltfr_checkpoint_prune(s->comm, t->files.dir, s->set->checkpoint_keep, t->loop.best_step);
-    mltfr_stop_saved(&t->stop, mltfr_seconds() - begin);
+    mltfr_stop_saved(&t->stop, mltfr_seconds() - begin, mltfr_checkpoint_seconds());
 done:
     return st;
 }
@@ -115,7 +115,7 @@ static mltfr_status resume(trainer *t)
         const double begin = mltfr_seconds();
 
         MLTFR_TRY(mltfr_checkpoint_read(s->engine, &t->loop, s->digest, path));
-        mltfr_stop_saved(&t->stop, mltfr_seconds() - begin); /* a write will take as long */
+        mltfr_stop_saved(&t->stop, 0., mltfr_seconds() - begin); /* a write takes as long */
         mltfr_note("resume  %s: step %" PRId64 ", epoch %" PRId64, path, s->engine->at.step,
                    s->engine->at.epoch);
     }

@@ -51,7 +51,7 @@ static void test_nothing(void **state)
     mltfr_stop stop = begin("", 0);
 
     (void)state;
-    mltfr_stop_saved(&stop, 1e9);
+    mltfr_stop_saved(&stop, 0., 1e9);
     for (int64_t steps = 0; steps < 5; steps++)
         assert_int_equal(mltfr_stop_look(&stop, steps), MLTFR_OK);
     mltfr_stop_end();
@@ -118,22 +118,23 @@ static void test_job_end(void **state)
 
     (void)state;
     assert_int_equal(mltfr_stop_look(&stop, 0), MLTFR_OK);
-    mltfr_stop_saved(&stop, 60.);
+    mltfr_stop_saved(&stop, 0., 60.);
     assert_int_equal(mltfr_stop_look(&stop, 1), MLTFR_OK);
-    mltfr_stop_saved(&stop, 75.);
-    mltfr_stop_saved(&stop, 1.); /* the slowest counts */
+    mltfr_stop_saved(&stop, 0., 75.);
+    mltfr_stop_saved(&stop, 0., 1.); /* the slowest counts */
     check_stops(&stop, 2, "SLURM_JOB_END_TIME");
     mltfr_stop_end();
 }
 
-/* A step that took 80 s: the next one would end too late. */
+/* A step that took 80 s, besides a checkpoint: the next one would end too late. */
 static void test_slow_step(void **state)
 {
     mltfr_stop stop = begin("", 100);
 
     (void)state;
     assert_int_equal(mltfr_stop_look(&stop, 0), MLTFR_OK);
-    stop.looked -= 80.;
+    stop.looked -= 85.;
+    mltfr_stop_saved(&stop, 5., 1.);
     check_stops(&stop, 1, "a step takes 80");
     mltfr_stop_end();
 }
@@ -170,15 +171,15 @@ static void test_stop_after(void **state)
 
     (void)state;
     assert_int_equal(mltfr_stop_look(&stop, 0), MLTFR_OK);
-    mltfr_stop_saved(&stop, 5.);
+    mltfr_stop_saved(&stop, 0., 5.);
     assert_int_equal(mltfr_stop_look(&stop, 1), MLTFR_OK);
-    mltfr_stop_saved(&stop, 20.);
+    mltfr_stop_saved(&stop, 0., 20.);
     assert_int_equal(mltfr_stop_look(&stop, 0), MLTFR_OK);
     check_stops(&stop, 1, "run.stop_after");
     mltfr_stop_end();
     stop = begin("1h", 100);
     assert_int_equal(mltfr_stop_look(&stop, 0), MLTFR_OK);
-    mltfr_stop_saved(&stop, 80.);
+    mltfr_stop_saved(&stop, 0., 80.);
     check_stops(&stop, 1, "SLURM_JOB_END_TIME");
     mltfr_stop_end();
 }
