@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static int world_rank = -1;
 double mltfr_mpi_seconds;
@@ -102,15 +103,6 @@ int mltfr_count_to_int(int64_t count)
     return (int)count;
 }
 
-MPI_Datatype mltfr_row_type(int64_t bytes)
-{
-    MPI_Datatype row;
-
-    MLTFR_MPI(MPI_Type_contiguous(mltfr_count_to_int(bytes), MPI_BYTE, &row));
-    MLTFR_MPI(MPI_Type_commit(&row));
-    return row;
-}
-
 mltfr_status mltfr_comm_agree(mltfr_comm *comm, mltfr_status mine)
 {
     struct {
@@ -180,10 +172,46 @@ static void layout(const mltfr_comm *comm, const int64_t bytes[], int counts[], 
     }
 }
 
+/* More than MPI's collectives can count? */
+static bool is_large(const mltfr_comm *comm, const int64_t bytes[])
+{
+    int64_t sum = 0;
+
+    for (int p = 0; p < comm->size; p++)
+        sum += bytes[p];
+    return sum > mltfr_message_piece;
+}
+
+/* A gather by messages: everybody's bytes to the ranks [first, last], in rank order. */
+static void gather_large(mltfr_comm *comm, const void *mine, const int64_t bytes[], void *all,
+                         int first, int last)
+{
+    MPI_Request requests[2 * comm->size * MLTFR_MESSAGE_PARTS];
+    const bool receives = comm->rank >= first && comm->rank <= last;
+    char *in = all, *own = NULL;
+    int n = 0;
+
+    for (int p = 0; receives && p < comm->size; in += bytes[p++])
+        if (p == comm->rank)
+            own = in;
+        else
+            n += mltfr_message_receive(comm, in, bytes[p], p, requests + n);
+    for (int p = first; p <= last; p++)
+        if (p != comm->rank)
+            n += mltfr_message_send(comm, mine, bytes[comm->rank], p, requests + n);
+    if (own != NULL && bytes[comm->rank] > 0)
+        memcpy(own, mine, (size_t)bytes[comm->rank]);
+    MLTFR_MPI(MPI_Waitall(n, requests, MPI_STATUSES_IGNORE));
+}
+
 void mltfr_comm_allgatherv(mltfr_comm *comm, const void *mine, const int64_t bytes[], void *all)
 {
     int counts[comm->size], at[comm->size];
 
+    if (is_large(comm, bytes)) {
+        gather_large(comm, mine, bytes, all, 0, comm->size - 1);
+        return;
+    }
     layout(comm, bytes, counts, at);
     MLTFR_MPI(
         MPI_Allgatherv(mine, counts[comm->rank], MPI_BYTE, all, counts, at, MPI_BYTE, comm->mpi));
@@ -192,15 +220,12 @@ void mltfr_comm_allgatherv(mltfr_comm *comm, const void *mine, const int64_t byt
 void mltfr_comm_allgather_shares(mltfr_comm *comm, const void *mine, int64_t n, int64_t bytes,
                                  void *all)
 {
-    int counts[comm->size], at[comm->size];
-    MPI_Datatype thing = mltfr_row_type(bytes);
+    int64_t of[comm->size];
 
-    for (int p = 0; p < comm->size; p++) {
-        at[p] = mltfr_count_to_int(mltfr_share_first(n, comm->size, p));
-        counts[p] = mltfr_count_to_int(mltfr_share_first(n, comm->size, p + 1)) - at[p];
-    }
-    MLTFR_MPI(MPI_Allgatherv(mine, counts[comm->rank], thing, all, counts, at, thing, comm->mpi));
-    MLTFR_MPI(MPI_Type_free(&thing));
+    for (int p = 0; p < comm->size; p++)
+        of[p] =
+            bytes * (mltfr_share_first(n, comm->size, p + 1) - mltfr_share_first(n, comm->size, p));
+    mltfr_comm_allgatherv(comm, mine, of, all);
 }
 
 void mltfr_comm_gatherv(mltfr_comm *comm, const void *mine, const int64_t bytes[], void *all,
@@ -208,6 +233,10 @@ void mltfr_comm_gatherv(mltfr_comm *comm, const void *mine, const int64_t bytes[
 {
     int counts[comm->size], at[comm->size];
 
+    if (is_large(comm, bytes)) {
+        gather_large(comm, mine, bytes, all, root, root);
+        return;
+    }
     layout(comm, bytes, counts, at);
     MLTFR_MPI(MPI_Gatherv(mine, counts[comm->rank], MPI_BYTE, all, counts, at, MPI_BYTE, root,
                           comm->mpi));

@@ -27,8 +27,14 @@ extern double mltfr_mpi_seconds;
 /** A count that MPI takes as int; larger ones end the program.  @local */
 int mltfr_count_to_int(int64_t count);
 
-/** A type of `bytes` bytes, so that counts are those of rows; to be freed by MPI_Type_free.
- *  @local */
-MPI_Datatype mltfr_row_type(int64_t bytes);
+enum { MLTFR_MESSAGE_PARTS = 2 }; /* requests of one message, at most */
+
+/** Begin a message of any size to or from another rank; the requests it takes are returned.
+ *  Messages between two ranks arrive in the order of their beginning.  @local
+ *  @param requests  room for MLTFR_MESSAGE_PARTS */
+int mltfr_message_send(mltfr_comm *comm, const void *data, int64_t bytes, int to,
+                       MPI_Request requests[]);
+int mltfr_message_receive(mltfr_comm *comm, void *data, int64_t bytes, int from,
+                          MPI_Request requests[]);
 
 #endif

@@ -1,30 +1,35 @@
-/* Rows to every rank and back by MPI_Alltoallv.
+/* Rows to every rank and back, in the background if the caller has something to compute meanwhile.
  *
  *      rank 0 sends   [ to 0 | to 1 | to 2 ]        rank 1 receives [ from 0 | from 1 | from 2 ]
  *                          \______________________________________/
- */
+ *
+ * One message for each pair of ranks with rows to move.  Open MPI moves data only while the program
+ * is inside MPI, so a caller that computes has to poll now and then. */
 #include "comm_impl.h"
 
 #include <mltfr/exchange.h>
 #include <mltfr/mem.h>
 
+#include <string.h>
+
+enum { AT_ONCE = 2 }; /* exchanges of one plan that may be under way */
+
 struct mltfr_exchange {
     mltfr_comm *comm;
-    int *to, *to_at, *from, *from_at; /* [size]: rows and first rows */
+    int64_t *to, *from; /* [size] rows */
     int64_t sent, received;
-    int *store;
+    int64_t *store;
+    int begun, open;       /* exchanges under way; their requests */
+    MPI_Request *requests; /* [AT_ONCE][2 size][MLTFR_MESSAGE_PARTS] */
 };
 
-/* First rows of consecutive parts; their sum is returned. */
-static int64_t place(int size, const int counts[], int at[])
+static int64_t sum(int size, const int64_t counts[])
 {
-    int64_t sum = 0;
+    int64_t n = 0;
 
-    for (int p = 0; p < size; p++) {
-        at[p] = mltfr_count_to_int(sum);
-        sum += counts[p];
-    }
-    return sum;
+    for (int p = 0; p < size; p++)
+        n += counts[p];
+    return n;
 }
 
 static mltfr_status make(mltfr_comm *comm, const int64_t counts[], mltfr_exchange **out)
@@ -34,15 +39,13 @@ static mltfr_status make(mltfr_comm *comm, const int64_t counts[], mltfr_exchang
 
     *out = NULL;
     MLTFR_TRY(MLTFR_NEW(x, 1));
-    MLTFR_TRY(MLTFR_NEW(x->store, 4 * comm->size));
+    MLTFR_TRY(MLTFR_NEW(x->store, 2 * comm->size));
+    MLTFR_TRY(MLTFR_NEW(x->requests, AT_ONCE * 2 * comm->size * MLTFR_MESSAGE_PARTS));
     x->comm = comm;
     x->to = x->store;
-    x->to_at = x->store + comm->size;
-    x->from = x->store + 2 * comm->size;
-    x->from_at = x->store + 3 * comm->size;
-    for (int p = 0; p < comm->size; p++)
-        x->to[p] = mltfr_count_to_int(counts[p]);
-    x->sent = place(comm->size, x->to, x->to_at);
+    x->from = x->store + comm->size;
+    memcpy(x->to, counts, (size_t)comm->size * sizeof *counts);
+    x->sent = sum(comm->size, x->to);
     *out = x;
     x = NULL;
 done:
@@ -55,9 +58,11 @@ mltfr_status mltfr_exchange_create(mltfr_comm *comm, const int64_t counts[], mlt
     mltfr_status st = MLTFR_OK;
 
     MLTFR_AGREE(comm, make(comm, counts, out));
-    MLTFR_MPI(MPI_Alltoall((*out)->to, 1, MPI_INT, (*out)->from, 1, MPI_INT, comm->mpi));
-    (*out)->received = place(comm->size, (*out)->from, (*out)->from_at);
+    MLTFR_MPI(MPI_Alltoall((*out)->to, 1, MPI_INT64_T, (*out)->from, 1, MPI_INT64_T, comm->mpi));
+    (*out)->received = sum(comm->size, (*out)->from);
 done:
+    if (st != MLTFR_OK)
+        mltfr_exchange_destroy(out);
     return st;
 }
 
@@ -68,9 +73,8 @@ mltfr_status mltfr_exchange_create_known(mltfr_comm *comm, const int64_t counts[
 
     if (st != MLTFR_OK)
         return st;
-    for (int p = 0; p < comm->size; p++)
-        (*out)->from[p] = mltfr_count_to_int(from[p]);
-    (*out)->received = place(comm->size, (*out)->from, (*out)->from_at);
+    memcpy((*out)->from, from, (size_t)comm->size * sizeof *from);
+    (*out)->received = sum(comm->size, (*out)->from);
     return st;
 }
 
@@ -79,38 +83,78 @@ int64_t mltfr_exchange_received(const mltfr_exchange *plan)
     return plan->received;
 }
 
-const int *mltfr_exchange_from(const mltfr_exchange *plan)
-{
-    return plan->from;
-}
-
 int64_t mltfr_exchange_sent(const mltfr_exchange *plan)
 {
     return plan->sent;
 }
 
+/* to, from: [size] rows that go and come; those of this rank itself are copied at once. */
+static void begin(mltfr_exchange *x, int64_t bytes, const int64_t to[], const void *send,
+                  const int64_t from[], void *recv)
+{
+    const char *out = send;
+    char *in = recv, *own = NULL;
+
+    if (x->begun++ == AT_ONCE)
+        mltfr_panic("more than %d exchanges of one plan are under way", AT_ONCE);
+    for (int p = 0; p < x->comm->size; in += from[p++] * bytes)
+        if (p == x->comm->rank)
+            own = in;
+        else
+            x->open +=
+                mltfr_message_receive(x->comm, in, from[p] * bytes, p, x->requests + x->open);
+    for (int p = 0; p < x->comm->size; out += to[p++] * bytes)
+        if (p != x->comm->rank)
+            x->open += mltfr_message_send(x->comm, out, to[p] * bytes, p, x->requests + x->open);
+        else if (to[p] > 0)
+            memcpy(own, out, (size_t)(to[p] * bytes));
+}
+
+void mltfr_exchange_begin_forward(mltfr_exchange *plan, int64_t bytes, const void *send, void *recv)
+{
+    begin(plan, bytes, plan->to, send, plan->from, recv);
+}
+
+void mltfr_exchange_begin_reverse(mltfr_exchange *plan, int64_t bytes, const void *send, void *recv)
+{
+    begin(plan, bytes, plan->from, send, plan->to, recv);
+}
+
+void mltfr_exchange_poll(mltfr_exchange *plan)
+{
+    int done = 0;
+
+    if (plan->open > 0)
+        MLTFR_MPI(MPI_Testall(plan->open, plan->requests, &done, MPI_STATUSES_IGNORE));
+    if (done)
+        plan->open = 0;
+}
+
+void mltfr_exchange_end(mltfr_exchange *plan)
+{
+    if (plan->open > 0)
+        MLTFR_MPI(MPI_Waitall(plan->open, plan->requests, MPI_STATUSES_IGNORE));
+    plan->open = plan->begun = 0;
+}
+
 void mltfr_exchange_forward(mltfr_exchange *plan, int64_t bytes, const void *send, void *recv)
 {
-    MPI_Datatype row = mltfr_row_type(bytes);
-
-    MLTFR_MPI(MPI_Alltoallv(send, plan->to, plan->to_at, row, recv, plan->from, plan->from_at, row,
-                            plan->comm->mpi));
-    MLTFR_MPI(MPI_Type_free(&row));
+    mltfr_exchange_begin_forward(plan, bytes, send, recv);
+    mltfr_exchange_end(plan);
 }
 
 void mltfr_exchange_reverse(mltfr_exchange *plan, int64_t bytes, const void *send, void *recv)
 {
-    MPI_Datatype row = mltfr_row_type(bytes);
-
-    MLTFR_MPI(MPI_Alltoallv(send, plan->from, plan->from_at, row, recv, plan->to, plan->to_at, row,
-                            plan->comm->mpi));
-    MLTFR_MPI(MPI_Type_free(&row));
+    mltfr_exchange_begin_reverse(plan, bytes, send, recv);
+    mltfr_exchange_end(plan);
 }
 
 void mltfr_exchange_destroy(mltfr_exchange **plan)
 {
     if (*plan == NULL)
         return;
+    mltfr_exchange_end(*plan);
+    MLTFR_FREE((*plan)->requests);
     MLTFR_FREE((*plan)->store);
     MLTFR_FREE(*plan);
 }

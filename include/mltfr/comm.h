@@ -83,6 +83,10 @@ void mltfr_gather_end(mltfr_gather *gather);
 /** Free and set to NULL; NULL is allowed.  @local */
 void mltfr_gather_destroy(mltfr_gather **gather);
 
+/** Most bytes that MPI is given as one piece; a message or gather of more goes in pieces.  The same
+ *  on every rank; tests lower it. */
+extern int64_t mltfr_message_piece;
+
 /** Consecutive share of n things: rank p owns [first(p), first(p + 1)).  Shares differ by at most
  *  one and line up with the midpoint tree (mltfr/tree.h).  @local */
 static inline int64_t mltfr_share_first(int64_t n, int size, int rank)

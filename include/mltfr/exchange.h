@@ -19,9 +19,8 @@ mltfr_status mltfr_exchange_create(mltfr_comm *comm, const int64_t counts[], mlt
 mltfr_status mltfr_exchange_create_known(mltfr_comm *comm, const int64_t counts[],
                                          const int64_t from[], mltfr_exchange **out);
 
-/** Rows received in all, and from each rank ([size]); rows sent in all.  @local */
+/** Rows received and sent in all.  @local */
 int64_t mltfr_exchange_received(const mltfr_exchange *plan);
-const int *mltfr_exchange_from(const mltfr_exchange *plan);
 int64_t mltfr_exchange_sent(const mltfr_exchange *plan);
 
 /** Move rows of `bytes` bytes from their sender to their receiver.  @collective{comm}
@@ -33,7 +32,18 @@ void mltfr_exchange_forward(mltfr_exchange *plan, int64_t bytes, const void *sen
  *  @param send  [received][bytes]     @param recv  [sent][bytes] */
 void mltfr_exchange_reverse(mltfr_exchange *plan, int64_t bytes, const void *send, void *recv);
 
-/** Free and set to NULL; NULL is allowed.  @local */
+/** The same in the background: send and recv are left alone until the end.  Two exchanges of a plan
+ *  may be under way at a time.  @collective{comm}, begun in the same order on every rank */
+void mltfr_exchange_begin_forward(mltfr_exchange *plan, int64_t bytes, const void *send,
+                                  void *recv);
+void mltfr_exchange_begin_reverse(mltfr_exchange *plan, int64_t bytes, const void *send,
+                                  void *recv);
+/** Give MPI a chance to move data.  @local */
+void mltfr_exchange_poll(mltfr_exchange *plan);
+/** Wait until all that was begun is over.  @collective{comm} */
+void mltfr_exchange_end(mltfr_exchange *plan);
+
+/** Wait for what is under way, free to NULL; NULL is allowed.  @local */
 void mltfr_exchange_destroy(mltfr_exchange **plan);
 
 #endif

@@ -252,10 +252,10 @@ void mltfr_engine_destroy(mltfr_engine **engine)
         return;
     for (int64_t k = 0; e->space != NULL && k <= e->K; k++)
         free_space(&e->space[k]);
+    mltfr_exchange_destroy(&e->run.item.plan); /* what is under way needs the rooms */
+    mltfr_exchange_destroy(&e->run.routed.plan);
     for (size_t i = 0; i < sizeof e->run.rooms / sizeof e->run.rooms[0]; i++)
         mltfr_room_release(&e->run.rooms[i]);
-    mltfr_exchange_destroy(&e->run.item.plan);
-    mltfr_exchange_destroy(&e->run.routed.plan);
     if (e->params != NULL && e->E != e->params->item.w)
         MLTFR_FREE(e->E);
     MLTFR_FREE(e->X_I);

@@ -243,13 +243,17 @@ mltfr_status mltfr_inject_backward(mltfr_engine *e); /* dE' to dE, dW_I, ...; @c
 void mltfr_experts_project(mltfr_engine *e); /* Kt, Vt from the weights */
 void mltfr_experts_share(mltfr_engine *e);   /* owner's weights to the sharers */
 mltfr_filter mltfr_expert_filter(const mltfr_engine *e, int64_t k, bool train);
+/* Each begins what the next one ends: rows travel while the caller computes and polls.
+ * @collective, each of them */
 mltfr_status mltfr_experts_route(mltfr_engine *e, mltfr_run *run);    /* plan and q */
 mltfr_status mltfr_experts_forward(mltfr_engine *e, mltfr_run *run);  /* y back to the users */
+mltfr_status mltfr_experts_send_dy(mltfr_engine *e, mltfr_run *run);  /* w dh' to the experts */
 mltfr_status mltfr_experts_backward(mltfr_engine *e, mltfr_run *run); /* dW at the owner, dq back */
 
 /* ---- mixture.c ----------------------------------------------------------------------------- */
-mltfr_status mltfr_mixture_run(mltfr_engine *e, mltfr_run *run);          /* q to h' */
-mltfr_status mltfr_mixture_backward_run(mltfr_engine *e, mltfr_run *run); /* dh' to dh and dense */
+mltfr_status mltfr_mixture_run(mltfr_engine *e, mltfr_run *run); /* q to h' */
+/* dh' to dh and dense; where the query is detached, mltfr_experts_backward is still to come. */
+mltfr_status mltfr_mixture_backward_run(mltfr_engine *e, mltfr_run *run);
 
 /* ---- step.c -------------------------------------------------------------------------------- */
 typedef enum {

@@ -7,7 +7,10 @@
  *      dq (query not detached)    <- reverse exchange --
  *
  * A routed block (k, b) holds the rows of user block b that go to expert k; which sharer computes
- * it depends on (k, b) and the number of ranks, its shape does not. */
+ * it depends on (k, b) and the number of ranks, its shape does not.
+ *
+ * All but dq travels in the background: q and y while the consensus's filter runs on the users'
+ * side, w dh' while the backbone goes back (where the query is detached). */
 #include "engine.h"
 
 #include <mltfr/linalg.h>
@@ -175,8 +178,8 @@ static mltfr_status send_queries(mltfr_engine *e, mltfr_run *run)
         memcpy(q + i * d, run->q + r->row[i] * d, (size_t)d * sizeof *q);
         number[i] = run->q0 + r->row[i];
     }
-    mltfr_exchange_forward(r->plan, d * (int64_t)sizeof(float), q, r->q);
-    mltfr_exchange_forward(r->plan, sizeof *number, number, r->number);
+    mltfr_exchange_begin_forward(r->plan, d * (int64_t)sizeof(float), q, r->q);
+    mltfr_exchange_begin_forward(r->plan, sizeof *number, number, r->number);
 done:
     return st;
 }
@@ -220,6 +223,7 @@ mltfr_status mltfr_experts_forward(mltfr_engine *e, mltfr_run *run)
     mltfr_routed *r = &run->routed;
     const int64_t d = e->spec.backbone.d, blocks = run->batch->blocks;
 
+    mltfr_exchange_end(r->plan);
     for (int64_t k = 0; k < e->K; k++) {
         if (e->space[k].group == NULL)
             continue;
@@ -237,7 +241,7 @@ mltfr_status mltfr_experts_forward(mltfr_engine *e, mltfr_run *run)
 done:
     st = mltfr_comm_agree(e->comm, st);
     if (st == MLTFR_OK)
-        mltfr_exchange_reverse(r->plan, d * (int64_t)sizeof(float), r->y, r->y_back);
+        mltfr_exchange_begin_reverse(r->plan, d * (int64_t)sizeof(float), r->y, r->y_back);
     return st;
 }
 
@@ -301,7 +305,7 @@ done:
     return st;
 }
 
-mltfr_status mltfr_experts_backward(mltfr_engine *e, mltfr_run *run)
+mltfr_status mltfr_experts_send_dy(mltfr_engine *e, mltfr_run *run)
 {
     mltfr_status st = MLTFR_OK;
     mltfr_routed *r = &run->routed;
@@ -315,13 +319,24 @@ mltfr_status mltfr_experts_backward(mltfr_engine *e, mltfr_run *run)
     if (st == MLTFR_OK && attached)
         st = RUN_TAKE(run, r->dq_back, mltfr_exchange_sent(r->plan) * d);
     MLTFR_AGREE(e->comm, st);
-    mltfr_exchange_forward(r->plan, bytes, r->dy_out, r->dy);
+    mltfr_exchange_begin_forward(r->plan, bytes, r->dy_out, r->dy);
+done:
+    return st;
+}
+
+mltfr_status mltfr_experts_backward(mltfr_engine *e, mltfr_run *run)
+{
+    mltfr_status st = MLTFR_OK;
+    mltfr_routed *r = &run->routed;
+
+    mltfr_exchange_end(r->plan);
     for (int64_t k = 0; k < e->K; k++)
         if (e->space[k].group != NULL)
             st = backward_expert(e, run, k, st);
     MLTFR_AGREE(e->comm, st);
-    if (attached)
-        mltfr_exchange_reverse(r->plan, bytes, r->dq, r->dq_back);
+    if (r->dq != NULL)
+        mltfr_exchange_reverse(r->plan, e->spec.backbone.d * (int64_t)sizeof(float), r->dq,
+                               r->dq_back);
 done:
     return st;
 }

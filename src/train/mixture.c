@@ -83,7 +83,8 @@ static void route_blocks(mltfr_engine *e, mltfr_run *run)
     }
 }
 
-static mltfr_status run_consensus(mltfr_engine *e, mltfr_run *run)
+/* The consensus's filter for the user blocks [first, last); routed rows travel meanwhile. */
+static mltfr_status run_consensus(mltfr_engine *e, mltfr_run *run, int64_t first, int64_t last)
 {
     mltfr_status st = MLTFR_OK;
     const int64_t d = e->spec.backbone.d, m = e->m;
@@ -98,10 +99,11 @@ static mltfr_status run_consensus(mltfr_engine *e, mltfr_run *run)
     MLTFR_TRY(RUN_TAKE(run, numbers, run->queries));
     for (int64_t i = 0; i < run->queries; i++)
         numbers[i] = run->q0 + i;
-    for (int64_t b = run->first; b < run->last; b++) {
+    for (int64_t b = first; b < last; b++) {
         const int64_t n = block_queries(run, b, &at);
         mltfr_filter_forward(&f, n, run->q + at * d, numbers + at, scratch, run->J_c + at * m,
                              run->s_c + at * m, run->a_c + at * m, run->y_c + at * d);
+        mltfr_exchange_poll(run->routed.plan);
     }
 done:
     return st;
@@ -148,12 +150,15 @@ done:
 mltfr_status mltfr_mixture_run(mltfr_engine *e, mltfr_run *run)
 {
     mltfr_status st = MLTFR_OK;
+    const int64_t half = (run->first + run->last) / 2;
 
     MLTFR_AGREE(e->comm, take_rooms(e, run));
     route_blocks(e, run);
     MLTFR_TRY(mltfr_experts_route(e, run));
-    MLTFR_AGREE(e->comm, run_consensus(e, run));
+    MLTFR_AGREE(e->comm, run_consensus(e, run, run->first, half)); /* while q travels */
     MLTFR_TRY(mltfr_experts_forward(e, run));
+    MLTFR_AGREE(e->comm, run_consensus(e, run, half, run->last)); /* while y travels */
+    mltfr_exchange_end(run->routed.plan);
     MLTFR_AGREE(e->comm, mix_blocks(e, run));
 done:
     return st;
@@ -306,9 +311,11 @@ mltfr_status mltfr_mixture_backward_run(mltfr_engine *e, mltfr_run *run)
     set_load_share(e, run, w.load_share);
     for (int64_t b = run->first; b < run->last; b++)
         backward_block(e, run, &w, b);
-    MLTFR_TRY(mltfr_experts_backward(e, run));
-    if (!e->set->filter_detach_query)
+    MLTFR_TRY(mltfr_experts_send_dy(e, run));
+    if (!e->set->filter_detach_query) {
+        MLTFR_TRY(mltfr_experts_backward(e, run));
         add_returned_dq(e, run, w.dq);
+    }
     MLTFR_TRY(finish_dense(e, run, &w));
     for (int64_t b = run->first; b < run->last; b++) {
         int64_t at;

@@ -216,6 +216,8 @@ static mltfr_status backbone_backward(mltfr_engine *e, mltfr_run *run)
                                 run->kept + run->kept_at[b - run->first], run->scratch,
                                 run->dh + at, &dw, dx + at);
         mltfr_treesum_push(sum);
+        if (run->mixes)
+            mltfr_exchange_poll(run->routed.plan);
     }
     MLTFR_TRY(mltfr_reduce_all(e->comm, run->batch->blocks, width, sum, e->params->dense.g));
     MLTFR_TRY(mltfr_items_return(e, run, dx));
@@ -270,6 +272,8 @@ mltfr_status mltfr_run_backward(mltfr_engine *e, bool fisher)
     if (run->mixes)
         MLTFR_TIMED(EXPERTS_BACK, mltfr_mixture_backward_run(e, run));
     MLTFR_TIMED(BACKBONE_BACK, backbone_backward(e, run));
+    if (run->mixes && e->set->filter_detach_query) /* w dh' has travelled meanwhile */
+        MLTFR_TIMED(EXPERTS_BACK, mltfr_experts_backward(e, run));
     MLTFR_TIMED(ITEMS, mltfr_inject_backward(e));
 done:
     return st;
