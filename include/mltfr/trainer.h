@@ -5,12 +5,9 @@
 
 #include <mltfr/evaluate.h>
 
-typedef enum { MLTFR_PROGRESS_NONE, MLTFR_PROGRESS_LINES, MLTFR_PROGRESS_BAR } mltfr_progress_form;
-
 typedef struct {
     const char *resume; /**< "auto", "no" or a checkpoint */
     const char *config; /**< the resolved configuration as text: goes into checkpoints */
-    mltfr_progress_form progress;
 } mltfr_train_options;
 
 /** Train by the settings into settings->run_dir, which exists; prints the test line last.

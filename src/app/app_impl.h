@@ -4,6 +4,8 @@
 
 #include <mltfr/comm.h>
 #include <mltfr/config.h>
+#include <mltfr/recommender.h>
+#include <mltfr/selection.h>
 
 #include <stddef.h>
 #include <stdio.h>
@@ -22,8 +24,8 @@ typedef struct {
     bool quiet, help, version;
     const char *progress; /* auto, bar, lines or none */
     const char *resume;   /* auto, no or a file */
-    const char *checkpoint, *split, *out, *tensor, *neighbours, *man;
-    const char *users, *items;
+    const char *checkpoint, *split, *out, *format, *tensor, *neighbours, *man;
+    const char *users, *sequences, *items, *top_k;
     bool synthetic, verify;
 } app_request;
 
@@ -87,9 +89,6 @@ mltfr_status app_part(const char *path, char **out);
 /* "directory/name"; owned by the caller (MLTFR_FREE).  @local */
 mltfr_status app_join(const char *directory, const char *name, char **out);
 
-/* Is a user's terminal at stdout?  False under a launcher, which hides it.  @local */
-bool app_on_terminal(void);
-
 /* Condition tokens.tables into a file, print the report and write it as JSON.  @collective{comm}
  * `tensor` is the table's in each file whose entry names none, or NULL: found by rule. */
 mltfr_status app_condition(mltfr_comm *comm, const mltfr_settings *settings, const char *tensor,
@@ -119,6 +118,47 @@ mltfr_status app_print(mltfr_text *text); /* to stdout; empties it */
 /* Is a word in the list "a b c" (or "a|b|c")?  "*" holds every word. */
 bool app_word_in(const char *list, const char *word);
 
-app_run app_train, app_tokens, app_data, app_evaluate, app_inspect, app_replay;
+/* The checkpoint a request names, or the best of its run.dir, and its configuration with --config
+ * and --set on top.  @collective{comm}  Both are owned by the caller, also after a failure. */
+mltfr_status app_checkpoint(mltfr_comm *comm, const app_request *request,
+                            const mltfr_config *config, char **checkpoint, mltfr_config **full);
+
+/* The same, opened. */
+typedef struct {
+    char *checkpoint;
+    mltfr_config *config;
+    const mltfr_settings *settings;
+    mltfr_recommender *recommender;
+    const mltfr_interactions *data;
+} app_model;
+
+mltfr_status app_recommender(mltfr_comm *comm, const app_request *request,
+                             const mltfr_config *config, app_model *out); /* @collective{comm} */
+void app_model_close(app_model *model);                                   /* @collective{comm} */
+
+/* The users that --users names; NULL: all.  An unknown id is MLTFR_E_DATA.  @collective{comm} */
+mltfr_status app_select_users(mltfr_comm *comm, const char *users, const mltfr_interactions *data,
+                              mltfr_selection **out);
+
+/* A file that is filled bit by bit and gets its name when it is whole.  Starts as {0}. */
+typedef struct {
+    FILE *file; /* NULL beside rank 0, where writing does nothing */
+    char *part; /* owned */
+    const char *path;
+} app_output;
+
+mltfr_status app_output_open(mltfr_comm *comm, const char *path, app_output *out); /* @collective */
+mltfr_status app_output_bytes(app_output *out, const void *bytes, size_t count);   /* @local */
+mltfr_status app_output_text(app_output *out, mltfr_text *text);  /* empties the text; @local */
+mltfr_status app_output_close(mltfr_comm *comm, app_output *out); /* @collective{comm} */
+void app_output_discard(app_output *out);                         /* after a failure; @local */
+
+/* A field of a CSV file, in quotes where it needs them. */
+void app_add_csv(mltfr_text *text, const char *word);
+
+/* The form of --out: --format, else what the name ends in; one of "a|b", else MLTFR_E_USAGE. */
+mltfr_status app_form(const app_request *request, const char *forms, const char **out);
+
+app_run app_train, app_tokens, app_data, app_evaluate, app_recommend, app_inspect, app_replay;
 
 #endif

@@ -2,12 +2,14 @@
  * there the launcher's environment tells which process may print. */
 #include <mltfr/app.h>
 #include <mltfr/log.h>
+#include <mltfr/progress.h>
 #include <mltfr/versions.h>
 
 #include "app_impl.h"
 
 #include <ctype.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 /* What a launcher says this process's rank is; NULL without a launcher. */
@@ -27,9 +29,16 @@ static int launcher_rank(void)
     return launched_as() != NULL ? atoi(launched_as()) : 0;
 }
 
-bool app_on_terminal(void)
+/* A bar only where somebody watches: under a launcher isatty says nothing of the user's end. */
+static mltfr_progress_form progress_of(const char *word)
 {
-    return launched_as() == NULL && isatty(STDOUT_FILENO);
+    if (strcmp(word, "none") == 0)
+        return MLTFR_PROGRESS_NONE;
+    if (strcmp(word, "bar") == 0)
+        return MLTFR_PROGRESS_BAR;
+    return strcmp(word, "auto") == 0 && launched_as() == NULL && isatty(STDOUT_FILENO)
+               ? MLTFR_PROGRESS_BAR
+               : MLTFR_PROGRESS_LINES;
 }
 
 /* Report a failure, in one line whatever the names in it hold. */
@@ -107,6 +116,7 @@ static int run(int argc, char *argv[], const app_request *request, mltfr_status 
 
     mltfr_comm_start(&argc, &argv, &comm);
     mltfr_log_setup(mltfr_comm_rank(comm), request->quiet);
+    mltfr_progress_setup(progress_of(request->progress));
     st = mltfr_comm_agree(comm, st);
     status = finish(st == MLTFR_OK ? run_verb(comm, request) : st);
     mltfr_log_open(NULL);

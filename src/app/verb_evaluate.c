@@ -1,46 +1,10 @@
 /* evaluate: a checkpoint, its configuration with what the user puts on top, and a split. */
-#include <mltfr/file.h>
 #include <mltfr/log.h>
 #include <mltfr/trainer.h>
 
 #include "app_impl.h"
 
-#include <limits.h>
 #include <string.h>
-
-/* The configuration a checkpoint was made with. */
-static mltfr_status configuration_of(mltfr_comm *comm, const char *path, char **out)
-{
-    mltfr_status st;
-    mltfr_file *file = NULL;
-
-    MLTFR_TRY(app_require(comm, "checkpoint", path));
-    MLTFR_TRY(mltfr_file_open(comm, path, &file));
-    if (!mltfr_file_has_attr(file, "/", "config"))
-        MLTFR_FAIL(MLTFR_E_DATA, "%s: not a checkpoint", path);
-    MLTFR_AGREE(comm, mltfr_file_get_text(file, "/", "config", out));
-done:
-    mltfr_file_destroy(&file);
-    return st;
-}
-
-/* The checkpoint's configuration, and --config and --set on top of it. */
-static mltfr_status configure(mltfr_comm *comm, const app_request *request, const char *checkpoint,
-                              mltfr_config **out)
-{
-    mltfr_status st;
-    char *yaml = NULL;
-
-    MLTFR_TRY(configuration_of(comm, checkpoint, &yaml));
-    MLTFR_AGREE(comm, mltfr_config_create(out));
-    MLTFR_AGREE(comm, mltfr_config_read(*out, checkpoint, yaml));
-    MLTFR_TRY(app_configure(comm, request, *out));
-    MLTFR_TRY(app_require(comm, "data.path", mltfr_config_settings(*out)->data_path));
-    MLTFR_TRY(app_find_spaces(comm, *out, APP_SPACES_NEED));
-done:
-    MLTFR_FREE(yaml);
-    return st;
-}
 
 /* RUN/evaluate-<split>.json, one object. */
 static mltfr_status write_json(mltfr_comm *comm, const char *run_dir, const char *split,
@@ -78,16 +42,9 @@ mltfr_status app_evaluate(mltfr_comm *comm, const app_request *request, mltfr_co
     mltfr_status st = MLTFR_OK;
     mltfr_config *full = NULL;
     mltfr_metrics metrics;
-    char best[PATH_MAX];
-    const char *checkpoint = request->checkpoint;
+    char *checkpoint = NULL;
 
-    if (checkpoint == NULL) {
-        const char *run_dir = mltfr_config_settings(config)->run_dir;
-
-        MLTFR_TRY(mltfr_run_checkpoint(comm, run_dir, best, sizeof best));
-        checkpoint = best;
-    }
-    MLTFR_TRY(configure(comm, request, checkpoint, &full));
+    MLTFR_TRY(app_checkpoint(comm, request, config, &checkpoint, &full));
     const mltfr_settings *settings = mltfr_config_settings(full);
     mltfr_split split = strcmp(request->split, "test") == 0 ? MLTFR_SPLIT_TEST : MLTFR_SPLIT_VALID;
 
@@ -95,6 +52,7 @@ mltfr_status app_evaluate(mltfr_comm *comm, const app_request *request, mltfr_co
     MLTFR_TRY(write_json(comm, settings->run_dir, request->split, checkpoint, &metrics));
     say_metrics(request->split, &metrics);
 done:
+    MLTFR_FREE(checkpoint);
     mltfr_config_destroy(&full);
     return st;
 }

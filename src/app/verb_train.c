@@ -24,17 +24,6 @@ done:
     return st;
 }
 
-/* A bar only where somebody watches: under a launcher isatty says nothing of the user's end. */
-static mltfr_progress_form progress_of(const char *word)
-{
-    if (strcmp(word, "none") == 0)
-        return MLTFR_PROGRESS_NONE;
-    if (strcmp(word, "bar") == 0)
-        return MLTFR_PROGRESS_BAR;
-    return strcmp(word, "auto") == 0 && app_on_terminal() ? MLTFR_PROGRESS_BAR
-                                                          : MLTFR_PROGRESS_LINES;
-}
-
 static mltfr_status open_log(mltfr_comm *comm, const char *run_dir)
 {
     mltfr_status st;
@@ -100,8 +89,7 @@ mltfr_status app_train(mltfr_comm *comm, const app_request *request, mltfr_confi
 {
     const mltfr_settings *settings = mltfr_config_settings(config);
     bool fresh = strcmp(request->resume, "no") == 0;
-    mltfr_train_options options = {.resume = request->resume,
-                                   .progress = progress_of(request->progress)};
+    mltfr_train_options options = {.resume = request->resume};
     char *text = NULL;
     mltfr_status st = MLTFR_OK;
 

@@ -33,6 +33,10 @@ const app_option app_common_options[] = {
     ARGUMENT("checkpoint", "FILE", checkpoint,                                                     \
              "read this checkpoint; without it the best of run.dir")
 
+#define USERS                                                                                      \
+    ARGUMENT("users", "all|FILE|ID,ID", users,                                                     \
+             "all users, those whose ids are in a file, one a line, or those named")
+
 const app_verb app_verbs[] = {
     {
         .name = "train",
@@ -87,6 +91,24 @@ const app_verb app_verbs[] = {
         .options = {CHECKPOINT, CHOSEN("split", "test|valid", split,
                                        "the split that is ranked; test if not given")},
         .run = app_evaluate,
+    },
+    {
+        .name = "recommend",
+        .synopsis = "",
+        .summary = "top-K lists for users of the data or for new sequences, from a checkpoint",
+        .details = "A user's list follows all that the data say of him; eval.exclude_seen: false "
+                   "also lists what he had. A sequence is a line of item ids, oldest first.",
+        .sections = "data eval",
+        .options = {CHECKPOINT, USERS,
+                    ARGUMENT("sequences", "FILE", sequences,
+                             "for sequences of item ids in this file, one a line"),
+                    ARGUMENT("top-k", "K", top_k, "items in a list; 10 if not given"),
+                    ARGUMENT("items", "FILE", items,
+                             "list only items whose ids are in this file, one a line"),
+                    ARGUMENT("out", "FILE", out, "write the lists to FILE.csv or FILE.jsonl"),
+                    CHOSEN("format", "csv|jsonl", format,
+                           "the form, where the name does not tell")},
+        .run = app_recommend,
     },
     {
         .name = "inspect",

@@ -59,6 +59,9 @@ typedef struct {
 
 /** The number of an id, a new one where it was not seen before; the id's text is kept. */
 mltfr_status mltfr_idmap_add(mltfr_idmap *map, mltfr_slice id, int32_t *number);
+
+/** The number of an id, or -1 where it was never added. */
+int32_t mltfr_idmap_find(const mltfr_idmap *map, mltfr_slice id);
 void mltfr_idmap_free(mltfr_idmap *map);
 
 /** The ids as strings: one block, the pointers and behind them the bytes. */

@@ -35,19 +35,31 @@ done:
     return st;
 }
 
-mltfr_status mltfr_idmap_add(mltfr_idmap *map, mltfr_slice id, int32_t *number)
+static int32_t find(const mltfr_idmap *map, mltfr_slice id, uint64_t hash)
 {
-    uint64_t hash = XXH3_64bits(id.at, (size_t)id.n), mask = (uint64_t)map->slots - 1;
-    mltfr_status st;
+    const uint64_t mask = (uint64_t)map->slots - 1;
 
     for (uint64_t at = hash & mask; map->slots > 0 && map->slot[at] != 0; at = (at + 1) & mask) {
         const struct mltfr_idmap_entry *e = &map->entries[map->slot[at] - 1];
 
-        if (e->hash == hash && e->id.n == id.n && memcmp(e->id.at, id.at, (size_t)id.n) == 0) {
-            *number = (int32_t)map->slot[at] - 1;
-            return MLTFR_OK;
-        }
+        if (e->hash == hash && e->id.n == id.n && memcmp(e->id.at, id.at, (size_t)id.n) == 0)
+            return (int32_t)map->slot[at] - 1;
     }
+    return -1;
+}
+
+int32_t mltfr_idmap_find(const mltfr_idmap *map, mltfr_slice id)
+{
+    return find(map, id, XXH3_64bits(id.at, (size_t)id.n));
+}
+
+mltfr_status mltfr_idmap_add(mltfr_idmap *map, mltfr_slice id, int32_t *number)
+{
+    const uint64_t hash = XXH3_64bits(id.at, (size_t)id.n);
+    mltfr_status st;
+
+    if ((*number = find(map, id, hash)) >= 0)
+        return MLTFR_OK;
     if (map->count == INT32_MAX)
         return mltfr_fail(MLTFR_E_DATA, "more than %d different ids", INT32_MAX);
     if (2 * map->count == map->slots && (st = grow(map)) != MLTFR_OK)

@@ -4,6 +4,7 @@
 #include "stop.h"
 
 #include <mltfr/log.h>
+#include <mltfr/progress.h>
 #include <mltfr/text.h>
 #include <mltfr/trainer.h>
 
@@ -14,8 +15,6 @@
 #include <unistd.h>
 
 enum { PATH_BYTES = 4096 };
-
-static const double line_seconds = 5., bar_seconds = .2; /* between two words of progress */
 
 typedef struct {
     mltfr_session session;
@@ -140,18 +139,20 @@ static void report_step(trainer *t, int64_t rows)
 static void report_progress(trainer *t, int64_t done, int64_t steps)
 {
     const mltfr_engine *e = t->session.engine;
-    const double now = mltfr_seconds(), spent = now - t->epoch_begin;
-    const bool bar = t->options->progress == MLTFR_PROGRESS_BAR;
+    const bool bar = mltfr_progress_shown() == MLTFR_PROGRESS_BAR;
+    char drawn[MLTFR_BAR_BYTES] = "";
 
-    if (t->options->progress == MLTFR_PROGRESS_NONE || done == steps ||
-        now - t->last_progress < (bar ? bar_seconds : line_seconds))
+    if (done == steps || !mltfr_progress_due(&t->last_progress))
         return;
-    t->last_progress = now;
+    const double spent = t->last_progress - t->epoch_begin;
+
+    if (bar)
+        mltfr_progress_bar((double)done / (double)steps, drawn);
     (bar ? mltfr_bar
-         : mltfr_note)("epoch %3" PRId64 "/%" PRId64 "  step %" PRId64 "/%" PRId64
+         : mltfr_note)("epoch %3" PRId64 "/%" PRId64 "  %s%sstep %" PRId64 "/%" PRId64
                        "  loss %.4f  %.0f positions/s  epoch ends in %.0f s",
-                       e->at.epoch, t->session.set->train_epochs, done, steps, e->run.loss,
-                       (double)t->rows_here / spent,
+                       e->at.epoch, t->session.set->train_epochs, drawn, bar ? "  " : "", done,
+                       steps, e->run.loss, (double)t->rows_here / spent,
                        spent / (double)(done - t->steps_before) * (double)(steps - done));
 }
 
@@ -222,7 +223,7 @@ static void report_epoch(trainer *t)
                          ",\"loss\":%.17g,\"seconds\":%.6f,\"positions_per_s\":%.1f}",
                          e->at.epoch, e->at.step, loss, seconds, rate);
     report_time(t, seconds);
-    if (t->options->progress != MLTFR_PROGRESS_NONE)
+    if (mltfr_progress_shown() != MLTFR_PROGRESS_NONE)
         mltfr_note("epoch %3" PRId64 "/%" PRId64 "  loss %.4f  %.2f s  %.0f positions/s",
                    e->at.epoch, t->session.set->train_epochs, loss, seconds, rate);
     report_experts(t);
@@ -259,7 +260,7 @@ static mltfr_status validate(trainer *t)
     } else {
         t->loop.bad_evaluations++;
     }
-    if (t->options->progress != MLTFR_PROGRESS_NONE)
+    if (mltfr_progress_shown() != MLTFR_PROGRESS_NONE)
         mltfr_note("valid   ndcg@10=%.4f hr@10=%.4f%s", m.ndcg[1], m.hr[1], better ? "  best" : "");
 done:
     return st;

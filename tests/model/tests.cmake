@@ -1,4 +1,4 @@
-foreach(topic filter router pool consensus)
+foreach(topic filter router pool consensus topk)
   mltfr_unit_test(NAME model.${topic} SOURCE ${PROJECT_SOURCE_DIR}/tests/unit/model_${topic}.c
     LIBS mltfr_model)
 endforeach()

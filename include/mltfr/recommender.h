@@ -1,0 +1,52 @@
+/** @file mltfr/recommender.h
+ *  A trained model and the data it was trained on: opened from a checkpoint, then asked.
+ *  Layer: train.
+ *
+ *  Items are scored by the rank that owns them; answers are on rank 0.  The same questions in the
+ *  same batches have the same answers, to the last bit, at any number of ranks. */
+#ifndef MLTFR_RECOMMENDER_H
+#define MLTFR_RECOMMENDER_H
+
+#include <mltfr/interactions.h>
+#include <mltfr/topk.h>
+
+typedef struct mltfr_recommender mltfr_recommender;
+
+/** Read the data, the token spaces and the checkpoint.  @collective{comm}
+ *  @param settings    kept: must outlive the recommender
+ *  @param checkpoint  must have been written with this data
+ *  @return MLTFR_E_DATA or MLTFR_E_IO, the same on every rank */
+mltfr_status mltfr_recommender_open(mltfr_comm *comm, const mltfr_settings *settings,
+                                    const char *checkpoint, mltfr_recommender **out);
+
+/** Free and set to NULL; NULL is allowed.  @collective{comm} */
+void mltfr_recommender_close(mltfr_recommender **recommender);
+
+/** Users, items and their ids; lives as long as the recommender.  @local */
+const mltfr_interactions *mltfr_recommender_data(const mltfr_recommender *recommender);
+
+/** What somebody had, oldest first: item ids from 1, at least one.  The last data.max_len of them
+ *  are looked at, all of them count as seen. */
+typedef struct {
+    const int32_t *items;
+    int64_t n;
+} mltfr_history;
+
+/** All a user of the data had.  @local */
+mltfr_history mltfr_recommender_history(const mltfr_recommender *recommender, int64_t user);
+
+/** Histories of one batch: more of them go in several calls. */
+enum { MLTFR_RECOMMEND_BATCH = 256 };
+
+/** The best items for each history, best first, of equal scores the lowest id first.
+ *  @collective{comm}
+ *  @param n          0 .. MLTFR_RECOMMEND_BATCH; all arguments are the same on every rank
+ *  @param exclude    leave out what a history holds
+ *  @param allowed    [items] 1 where an item may be named; NULL: all may
+ *  @param out        [n][top_k], written on rank 0; behind the last item of a list item is 0
+ *  @return MLTFR_E_NUMERIC where a score is not finite, the same on every rank */
+mltfr_status mltfr_recommend(mltfr_recommender *recommender, int64_t n,
+                             const mltfr_history histories[], bool exclude, const uint8_t *allowed,
+                             int64_t top_k, mltfr_scored *out);
+
+#endif

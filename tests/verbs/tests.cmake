@@ -1,0 +1,50 @@
+# The verbs that answer from a checkpoint, on one small run of the planted example: the same bytes
+# without a launcher, on one and on three ranks, and the answers that NumPy gets from exported
+# vectors.
+#   mltfr_same_test(<name> <word>...)      tests/verbs/same.sh
+set(MLTFR_VERBS_RUN ${CMAKE_CURRENT_BINARY_DIR}/verbs)
+# The Python that has h5py and NumPy as Debian packages.
+find_program(MLTFR_H5PY NAMES python3 PATHS /usr/bin NO_DEFAULT_PATH)
+
+mltfr_script_test(NAME verbs.train LABELS verbs TIMEOUT 120 COMMAND
+  ${PROJECT_SOURCE_DIR}/tests/verbs/train.sh $<TARGET_FILE:mltfr_dist> ${MLTFR_VERBS_RUN})
+set_tests_properties(verbs.train PROPERTIES FIXTURES_SETUP verbs_run)
+
+function(mltfr_same_test topic)
+  set(name verbs.same_${topic})
+  mltfr_script_test(NAME ${name} LABELS verbs COMMAND
+    ${PROJECT_SOURCE_DIR}/tests/verbs/same.sh $<TARGET_FILE:mltfr_dist> ${MLTFR_VERBS_RUN}
+    ${MLTFR_MPIEXEC} -- ${ARGN})
+  set_tests_properties(${name} PROPERTIES FIXTURES_REQUIRED verbs_run PROCESSORS 2)
+endfunction()
+
+set(verbs_run --set run.dir=@RUN@/run)
+mltfr_same_test(recommend recommend ${verbs_run} --users all --top-k 7 --out @OUT@/lists.csv)
+mltfr_same_test(recommend_sequences recommend ${verbs_run} --sequences @RUN@/sequences.txt
+  --items @RUN@/items.txt --top-k 300 --set eval.exclude_seen=false --out @OUT@/lists.jsonl)
+
+# Wrong uses: one line that says what to do.
+#   mltfr_wrong_test(<name> <status> <regex> <word>...)      on the same run
+function(mltfr_wrong_test topic status regex)
+  string(REPLACE @RUN@ ${MLTFR_VERBS_RUN} words "${ARGN}")
+  mltfr_cli_test(NAME ${topic} ARGS ${words} STATUS ${status} NP 0 3 ERROR "${regex}")
+  set_tests_properties(cli.${topic} cli.${topic}.np3 PROPERTIES FIXTURES_REQUIRED verbs_run)
+endfunction()
+
+mltfr_cli_test(NAME recommend_nobody ARGS recommend --out l.csv STATUS 2 NP 0 3
+  ERROR "needs to know for whom: --users all.FILE.ID,ID .*--sequences FILE")
+mltfr_cli_test(NAME recommend_both ARGS recommend --users all --sequences s --out l.csv STATUS 2 ERROR "one of the two")
+mltfr_cli_test(NAME recommend_out ARGS recommend --users all STATUS 2 ERROR "needs --out FILE.csv or --out FILE.jsonl")
+mltfr_cli_test(NAME recommend_form ARGS recommend --users all --out lists STATUS 2
+  ERROR "the form of lists cannot be told .*csv.jsonl, or add --format")
+mltfr_cli_test(NAME recommend_top ARGS recommend --users all --out l.csv --top-k=ten STATUS 2
+  ERROR "--top-k: ten is not allowed: must be a whole number from 1 to 10000")
+mltfr_cli_test(NAME recommend_no_run ARGS recommend --users all --out l.csv STATUS 1 ERROR "run/checkpoints: ")
+mltfr_wrong_test(recommend_user 1 "'user 999' is no user of the data, and no file .1 of 2 ids"
+  recommend ${verbs_run} --users "user 1,user 999" --out l.csv)
+mltfr_wrong_test(recommend_sequences_absent 1 "--sequences: none.txt: No such file"
+  recommend ${verbs_run} --sequences none.txt --out l.csv)
+mltfr_wrong_test(recommend_items 1 "users.txt: none of its 3 items is in the data"
+  recommend ${verbs_run} --users all --items @RUN@/users.txt --out l.csv)
+mltfr_wrong_test(recommend_write 1 "none/l.csv.part: No such file"
+  recommend ${verbs_run} --users all --out none/l.csv)
