@@ -409,13 +409,24 @@ struct visit {
     mltfr_status st;
 };
 
+static bool is_text(hid_t root, const char *name)
+{
+    const hid_t set = H5Dopen2(root, name, H5P_DEFAULT), type = set >= 0 ? H5Dget_type(set) : -1;
+    const bool is = type >= 0 && H5Tget_class(type) == H5T_STRING;
+
+    if (type >= 0)
+        H5Tclose(type);
+    if (set >= 0)
+        H5Dclose(set);
+    return is;
+}
+
 static herr_t visit_one(hid_t root, const char *name, const H5O_info_t *info, void *data)
 {
     struct visit *v = data;
     mltfr_shape shape;
 
-    (void)root;
-    if (info->type != H5O_TYPE_DATASET)
+    if (info->type != H5O_TYPE_DATASET || is_text(root, name))
         return 0;
     v->st = mltfr_file_shape(v->file, name, &shape);
     if (v->st == MLTFR_OK)

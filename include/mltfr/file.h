@@ -59,6 +59,11 @@ const char *mltfr_file_path(const mltfr_file *file);
 mltfr_status mltfr_file_write(mltfr_file *file, const char *name, const mltfr_shape *shape,
                               int64_t first, int64_t rows, const void *mine);
 
+/** Write a new array of strings in UTF-8, all of one length, padded with zeros.  Every rank gives
+ *  all of them.  Such arrays are passed over by mltfr_file_visit.  @collective{file} */
+mltfr_status mltfr_file_write_strings(mltfr_file *file, const char *name, int64_t n,
+                                      char *const *strings);
+
 /** The two halves of a write: make an array, and write it later, perhaps after the file was closed
  *  and opened again by more ranks.  @collective{file} */
 mltfr_status mltfr_file_reserve(mltfr_file *file, const char *name, const mltfr_shape *shape);

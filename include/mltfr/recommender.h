@@ -35,6 +35,37 @@ typedef struct {
 /** All a user of the data had.  @local */
 mltfr_history mltfr_recommender_history(const mltfr_recommender *recommender, int64_t user);
 
+/** Width d of the vectors; LLMs that answer (0 without experts, and before they start).  @local */
+int64_t mltfr_recommender_width(const mltfr_recommender *recommender);
+int64_t mltfr_recommender_experts(const mltfr_recommender *recommender);
+
+/** Vectors E' of the items first + 1 .. first + n, read on rank 0: a score is h' times E'.
+ *  @collective{comm}  @param out  [n][d] on rank 0 */
+mltfr_status mltfr_recommender_items(mltfr_recommender *recommender, int64_t first, int64_t n,
+                                     float *out);
+
+/** Vectors h' that follow from histories.  @collective{comm}
+ *  @param n    0 .. MLTFR_RECOMMEND_BATCH
+ *  @param out  [n][d], written on every rank */
+mltfr_status mltfr_recommender_encode(mltfr_recommender *recommender, int64_t n,
+                                      const mltfr_history histories[], float *out);
+
+/** The tokens an expert draws from, on rank 0; without content on other ranks. */
+typedef struct {
+    const char *name; /**< of the LLM, "consensus" */
+    int64_t count;
+    int64_t *row;   /**< [count] of the token space, rising */
+    int64_t *token; /**< [count] the LLM's token ids; -1: the file does not say */
+    char **string;  /**< [count] one block; "" where the file has none */
+    float *keys,
+        *values; /**< [count][d]: Kt and Vt, what queries are matched with and mixed from */
+} mltfr_token_pool;
+
+/** @param k  LLM, or mltfr_recommender_experts for the consensus  @collective{comm} */
+mltfr_status mltfr_recommender_pool(mltfr_recommender *recommender, int64_t k,
+                                    mltfr_token_pool *out);
+void mltfr_token_pool_clear(mltfr_token_pool *pool); /**< @local */
+
 /** Histories of one batch: more of them go in several calls. */
 enum { MLTFR_RECOMMEND_BATCH = 256 };
 

@@ -23,6 +23,15 @@ mltfr_same_test(recommend recommend ${verbs_run} --users all --top-k 7 --out @OU
 mltfr_same_test(recommend_sequences recommend ${verbs_run} --sequences @RUN@/sequences.txt
   --items @RUN@/items.txt --top-k 300 --set eval.exclude_seen=false --out @OUT@/lists.jsonl)
 
+mltfr_same_test(export export ${verbs_run} --out @OUT@/vectors.h5)
+mltfr_same_test(export_npy export ${verbs_run} --users @RUN@/users.txt --out @OUT@/vectors)
+
+if(MLTFR_H5PY)
+  mltfr_script_test(NAME verbs.check LABELS verbs COMMAND ${MLTFR_H5PY}
+    ${PROJECT_SOURCE_DIR}/tests/verbs/check.py $<TARGET_FILE:mltfr_dist> ${MLTFR_VERBS_RUN})
+  set_tests_properties(verbs.check PROPERTIES FIXTURES_REQUIRED verbs_run)
+endif()
+
 # Wrong uses: one line that says what to do.
 #   mltfr_wrong_test(<name> <status> <regex> <word>...)      on the same run
 function(mltfr_wrong_test topic status regex)
@@ -48,3 +57,11 @@ mltfr_wrong_test(recommend_items 1 "users.txt: none of its 3 items is in the dat
   recommend ${verbs_run} --users all --items @RUN@/users.txt --out l.csv)
 mltfr_wrong_test(recommend_write 1 "none/l.csv.part: No such file"
   recommend ${verbs_run} --users all --out none/l.csv)
+
+mltfr_cli_test(NAME export_out ARGS export STATUS 2 ERROR "needs --out FILE.h5, or --out DIRECTORY for .npy files")
+mltfr_cli_test(NAME export_form ARGS export --out v.csv STATUS 2 ERROR "the form of v.csv cannot be told .*add --format")
+mltfr_cli_test(NAME export_what ARGS export --out v --what=item STATUS 2
+  ERROR "--what: item is not allowed: must be some of items.users.tokens, with commas")
+mltfr_cli_test(NAME export_no_run ARGS export --out v STATUS 1 ERROR "run/checkpoints: ")
+mltfr_wrong_test(export_user 1 "--users: 'nobody' is no user of the data" export ${verbs_run} --users nobody --out v.h5)
+mltfr_wrong_test(export_write 1 "none/v.h5.part" export ${verbs_run} --out none/v.h5)
