@@ -30,8 +30,7 @@ static bool put(mltfr_file *f, const char *name, int64_t n, size_t bytes, const 
 {
     const hsize_t dims = (hsize_t)n;
     const hid_t type = string_type(bytes), links = H5Pcreate(H5P_LINK_CREATE),
-                layout = H5Pcreate(H5P_DATASET_CREATE), space = H5Screate_simple(1, &dims, NULL),
-                rows = H5Scopy(space);
+                space = H5Screate_simple(1, &dims, NULL), rows = H5Scopy(space);
     hid_t set;
     bool good;
 
