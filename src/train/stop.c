@@ -19,8 +19,6 @@ static const struct {
     int number;
     const char *name;
 } caught[SIGNALS] = {{SIGUSR1, "SIGUSR1"}, {SIGTERM, "SIGTERM"}};
-static struct sigaction before[SIGNALS];
-static bool catching;
 static volatile sig_atomic_t signalled;
 
 static const char job_end[] = "SLURM_JOB_END_TIME", stop_after[] = "run.stop_after";
@@ -37,16 +35,12 @@ void mltfr_train_listen(void)
     struct sigaction action = {.sa_handler = note_signal, .sa_flags = SA_RESTART};
 
     sigemptyset(&action.sa_mask);
-    for (int i = 0; i < SIGNALS && !catching; i++)
-        sigaction(caught[i].number, &action, &before[i]);
-    catching = true;
+    for (int i = 0; i < SIGNALS; i++)
+        sigaction(caught[i].number, &action, NULL);
 }
 
 void mltfr_stop_end(void)
 {
-    for (int i = 0; i < SIGNALS && catching; i++)
-        sigaction(caught[i].number, &before[i], NULL);
-    catching = false;
     signalled = 0;
 }
 

@@ -25,7 +25,8 @@ typedef struct {
  *  @return MLTFR_E_USAGE where run.stop_after is neither steps nor a time */
 mltfr_status mltfr_stop_begin(const mltfr_settings *set, bool leads, mltfr_stop *out);
 
-/* The signals act as before again.  @local */
+/* Forget the signals so far.  They stay caught: a second one, while the program ends, does no harm.
+ *  @local */
 void mltfr_stop_end(void);
 
 /* A checkpoint kept the run for `seconds`, and the slowest one took `slowest`.  @local */

@@ -6,7 +6,7 @@ need_slurm
 
 export MLTFR_RUN=run MLTFR_LAUNCH="srun --mpi=pmix"
 submit --ntasks=2 --time=60 "$MLTFR_HOME/jobs/train.sbatch" --config c.yaml
-await 60 test -f run/checkpoints/step-00000001.h5
+await 60 has_checkpoint run
 scancel "$job"
 await 60 grep -q "not requeued" mltfr-"$job".log
 expect_end "$job" CANCELLED 75

@@ -108,6 +108,11 @@ expect_text() {
     grep -qF -- "$2" "$1" || fail "$1 does not say: $2"
 }
 
+# Is there a checkpoint of a run?  Any one: they come and go.
+has_checkpoint() {
+    compgen -G "$1/checkpoints/step-*.h5" >/dev/null
+}
+
 # The step of the newest checkpoint of a run.
 newest_step() {
     local names=("$1"/checkpoints/step-*.h5)

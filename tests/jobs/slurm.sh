@@ -135,7 +135,7 @@ start() {
             sh "n$i" "$nodes"
     done
     await "every slurmd" is_up
-    echo "$nodes nodes: SLURM_CONF=$SLURM_CONF"
+    echo "nodes: $nodes, SLURM_CONF=$SLURM_CONF"
 }
 
 stop() {

@@ -67,7 +67,7 @@ static void test_steps(void **state)
     mltfr_stop_end();
 }
 
-/* On any rank, before and within the run, and a second one does no harm. */
+/* On any rank, before and within the run; a second one, or one after the run, does no harm. */
 static void test_signals(void **state)
 {
     const int number[] = {SIGUSR1, SIGTERM, SIGUSR1};
@@ -86,6 +86,8 @@ static void test_signals(void **state)
         raise(number[i]);
         raise(number[i]);
         check_stops(&stop, 0, name[i]);
+        mltfr_stop_end();
+        raise(number[i]);
         mltfr_stop_end();
     }
     assert_int_equal(mltfr_stop_begin(&set, false, &stop), MLTFR_OK);
