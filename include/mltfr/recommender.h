@@ -35,6 +35,9 @@ typedef struct {
 /** All a user of the data had.  @local */
 mltfr_history mltfr_recommender_history(const mltfr_recommender *recommender, int64_t user);
 
+/** Histories of one batch: more of them go in several calls. */
+enum { MLTFR_RECOMMEND_BATCH = 256 };
+
 /** Width d of the vectors; LLMs that answer (0 without experts, and before they start).  @local */
 int64_t mltfr_recommender_width(const mltfr_recommender *recommender);
 int64_t mltfr_recommender_experts(const mltfr_recommender *recommender);
@@ -66,9 +69,6 @@ mltfr_status mltfr_recommender_pool(mltfr_recommender *recommender, int64_t k,
                                     mltfr_token_pool *out);
 void mltfr_token_pool_clear(mltfr_token_pool *pool); /**< @local */
 
-/** Histories of one batch: more of them go in several calls. */
-enum { MLTFR_RECOMMEND_BATCH = 256 };
-
 /** The best items for each history, best first, of equal scores the lowest id first.
  *  @collective{comm}
  *  @param n          0 .. MLTFR_RECOMMEND_BATCH; all arguments are the same on every rank
@@ -79,5 +79,26 @@ enum { MLTFR_RECOMMEND_BATCH = 256 };
 mltfr_status mltfr_recommend(mltfr_recommender *recommender, int64_t n,
                              const mltfr_history histories[], bool exclude, const uint8_t *allowed,
                              int64_t top_k, mltfr_scored *out);
+
+/** Where h' of some histories comes from: h' = h + gate y_c + (1 - gate) sum_k router_k y_k, and y
+ *  mixes the tokens kept, by weight (method, E12-E15).  On rank 0; empty on other ranks. */
+typedef struct {
+    int64_t n, K, m;
+    float *gate;    /**< [n] */
+    float *router;  /**< [n][K]: 0 where the LLM was not chosen */
+    int32_t *token; /**< [n][K + 1][m] entries of the pool, best first; -1: not chosen; the
+                         consensus last */
+    float *weight;  /**< [n][K + 1][m]; their sum is 1 */
+} mltfr_explanation;
+
+/** @param n  0 .. MLTFR_RECOMMEND_BATCH  @collective{comm}
+ *  @return MLTFR_E_DATA where no expert has started */
+mltfr_status mltfr_explain(mltfr_recommender *recommender, int64_t n,
+                           const mltfr_history histories[], mltfr_explanation *out);
+void mltfr_explanation_clear(mltfr_explanation *explanation); /**< @local */
+
+/** Fisher weights of the last consensus, and how far each LLM's expert is from it, relative to it.
+ *  @collective{comm}  @param phi, distance  [K] */
+void mltfr_recommender_consensus(mltfr_recommender *recommender, double phi[], double distance[]);
 
 #endif

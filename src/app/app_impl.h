@@ -25,7 +25,7 @@ typedef struct {
     const char *progress; /* auto, bar, lines or none */
     const char *resume;   /* auto, no or a file */
     const char *checkpoint, *split, *out, *format, *tensor, *neighbours, *man;
-    const char *users, *sequences, *items, *top_k, *what;
+    const char *users, *sequences, *items, *top_k, *what, *tokens;
     bool synthetic, verify;
 } app_request;
 
@@ -159,7 +159,7 @@ void app_add_csv(mltfr_text *text, const char *word);
 /* The form of --out: --format, else what the name ends in; one of "a|b", else MLTFR_E_USAGE. */
 mltfr_status app_form(const app_request *request, const char *forms, const char **out);
 
-app_run app_train, app_tokens, app_data, app_evaluate, app_recommend, app_export, app_inspect,
-    app_replay;
+app_run app_train, app_tokens, app_data, app_evaluate, app_recommend, app_export, app_explain,
+    app_inspect, app_replay;
 
 #endif

@@ -124,6 +124,17 @@ const app_verb app_verbs[] = {
         .run = app_export,
     },
     {
+        .name = "explain",
+        .synopsis = "",
+        .summary = "the tokens that the filter keeps for users, router shares, Fisher weights",
+        .details = "all: means over all users, and the tokens kept most often; else each user.",
+        .sections = "data",
+        .options = {CHECKPOINT, USERS,
+                    ARGUMENT("tokens", "N", tokens, "tokens shown of an expert; 10 if not given"),
+                    ARGUMENT("out", "FILE.json", out, "write all of it as JSON")},
+        .run = app_explain,
+    },
+    {
         .name = "inspect",
         .synopsis = "FILE",
         .summary = "say what a model, data, token-space or checkpoint file holds",

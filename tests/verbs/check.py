@@ -90,3 +90,27 @@ with open("s.txt", "w") as f:
 call("recommend", "--sequences", "s.txt", "--out", "s.jsonl")
 answer = json.loads(open("s.jsonl").read())
 check_list(scores[users.index("user 7")], seen["user 7"], answer["items"], answer["scores"])
+
+# Explanations: parts and weights sum up to 1, tokens are the pool's, and the mean over all users
+# is the mean over each.
+call("explain", "--users", ",".join(users), "--tokens", "1000", "--out", "each.json")
+call("explain", "--users", "all", "--tokens", "1000", "--out", "all.json")
+each, mean = json.load(open("each.json"))["users"], json.load(open("all.json"))
+assert [x["user"] for x in each] == users and mean["users"] == len(users)
+weights = {}
+for x in each:
+    assert abs(sum(e["part"] for e in x["experts"]) - 1) < 1e-5
+    assert abs(sum(e["router"] for e in x["experts"][:-1]) - 1) < 1e-5
+    assert x["experts"][-1]["name"] == "consensus" and x["experts"][-1]["part"] == x["gate"]
+    for k, e in enumerate(x["experts"]):
+        w = [t["weight"] for t in e["tokens"]]
+        assert len(w) == 8 and w == sorted(w, reverse=True) and abs(sum(w) - 1) < 1e-5
+        for t in e["tokens"]:
+            weights.setdefault((k, t["token"]), []).append(t["weight"])
+for k, e in enumerate(mean["experts"]):
+    assert abs(e["part"] - np.mean([x["experts"][k]["part"] for x in each])) < 1e-6
+    assert len(e["tokens"]) == sum(i == k for i, _ in weights)
+    for t in e["tokens"]:
+        w = weights[k, t["token"]]
+        assert t["users"] == len(w) and abs(t["weight"] - sum(w) / len(users)) < 1e-6
+assert {t["token"] for t in mean["experts"][0]["tokens"]} <= set(strings)

@@ -25,6 +25,8 @@ mltfr_same_test(recommend_sequences recommend ${verbs_run} --sequences @RUN@/seq
 
 mltfr_same_test(export export ${verbs_run} --out @OUT@/vectors.h5)
 mltfr_same_test(export_npy export ${verbs_run} --users @RUN@/users.txt --out @OUT@/vectors)
+mltfr_same_test(explain explain ${verbs_run} --users @RUN@/users.txt --out @OUT@/each.json)
+mltfr_same_test(explain_all explain ${verbs_run} --users all --tokens 50 --out @OUT@/all.json)
 
 if(MLTFR_H5PY)
   mltfr_script_test(NAME verbs.check LABELS verbs COMMAND ${MLTFR_H5PY}
@@ -65,3 +67,12 @@ mltfr_cli_test(NAME export_what ARGS export --out v --what=item STATUS 2
 mltfr_cli_test(NAME export_no_run ARGS export --out v STATUS 1 ERROR "run/checkpoints: ")
 mltfr_wrong_test(export_user 1 "--users: 'nobody' is no user of the data" export ${verbs_run} --users nobody --out v.h5)
 mltfr_wrong_test(export_write 1 "none/v.h5.part" export ${verbs_run} --out none/v.h5)
+
+mltfr_cli_test(NAME explain_users ARGS explain STATUS 2 ERROR "explain needs --users all.FILE.ID,ID")
+mltfr_cli_test(NAME explain_tokens ARGS explain --users all --tokens=0 STATUS 2
+  ERROR "--tokens: 0 is not allowed: must be a whole number from 1 on")
+mltfr_cli_test(NAME explain_no_run ARGS explain --users all STATUS 1 ERROR "run/checkpoints: ")
+mltfr_cli_test(NAME explain_plain STATUS 1 NP 0 3 ARGS explain --users all
+  BEFORE "train --set train.epochs=1 --set train.max_steps=1 --set model.dim=16 --set filter.pool=64"
+  ERROR "no expert has started in this checkpoint .step 1.: .*beyond train.warmup_epochs")
+mltfr_wrong_test(explain_user 1 "--users: 'nobody' is no user of the data" explain ${verbs_run} --users nobody)
