@@ -7,9 +7,9 @@ need_slurm
 nodes=1
 [[ $3 != srun* ]] || nodes=$(sinfo -h -N | wc -l)
 
-# Slurm sends the signal 10 to 40 s after the start: it looks every 30 s, and ahead.
+# Slurm sends the signal 15 to 45 s after the start: it looks every 30 s, and ahead.
 export MLTFR_RUN=run MLTFR_LAUNCH=$3
-submit --nodes="$nodes" --ntasks=2 --time=1 --signal=B:USR1@20 "$MLTFR_HOME/jobs/train.sbatch" \
+submit --nodes="$nodes" --ntasks=2 --time=1 --signal=B:USR1@15 "$MLTFR_HOME/jobs/train.sbatch" \
     --config c.yaml
 await 120 is_requeued "$job"
 expect_text mltfr-"$job".log SIGUSR1
