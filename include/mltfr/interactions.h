@@ -60,6 +60,9 @@ void mltfr_interactions_destroy(mltfr_interactions **data);
 mltfr_status mltfr_interactions_examples(const mltfr_interactions *data, int64_t max_len,
                                          bool all_windows, mltfr_example **out, int64_t *count);
 
+/** How many of a user's items train: the first ones.  @local */
+int64_t mltfr_interactions_trains(const mltfr_interactions *data, int64_t user);
+
 /** Held-out cases by user; users with fewer than 3 items have none.  @local */
 mltfr_status mltfr_interactions_cases(const mltfr_interactions *data, int64_t max_len,
                                       mltfr_split split, mltfr_case **out, int64_t *count);

@@ -7,6 +7,7 @@
 #ifndef MLTFR_RECOMMENDER_H
 #define MLTFR_RECOMMENDER_H
 
+#include <mltfr/evaluate.h>
 #include <mltfr/interactions.h>
 #include <mltfr/topk.h>
 
@@ -79,6 +80,18 @@ void mltfr_token_pool_clear(mltfr_token_pool *pool); /**< @local */
 mltfr_status mltfr_recommend(mltfr_recommender *recommender, int64_t n,
                              const mltfr_history histories[], bool exclude, const uint8_t *allowed,
                              int64_t top_k, mltfr_scored *out);
+
+/** The held-out cases of a split and where their items rank, the same on every rank. */
+typedef struct {
+    int64_t count;
+    mltfr_case *cases;
+    int64_t *rank; /**< [count] from 1 */
+} mltfr_ranked_split;
+
+/** @collective{comm} */
+mltfr_status mltfr_rank_split(mltfr_recommender *recommender, mltfr_split split,
+                              mltfr_ranked_split *out);
+void mltfr_ranked_split_clear(mltfr_ranked_split *ranked); /**< @local */
 
 /** Where h' of some histories comes from: h' = h + gate y_c + (1 - gate) sum_k router_k y_k, and y
  *  mixes the tokens kept, by weight (method, E12-E15).  On rank 0; empty on other ranks. */

@@ -21,10 +21,6 @@ mltfr_status mltfr_train(mltfr_comm *comm, const mltfr_settings *settings,
 /** SIGUSR1 and SIGTERM ask for a stop from now on, not only within mltfr_train.  @local */
 void mltfr_train_listen(void);
 
-/** Rank the cases of a split with the parameters of a checkpoint.  @collective{comm} */
-mltfr_status mltfr_evaluate(mltfr_comm *comm, const mltfr_settings *settings,
-                            const char *checkpoint, mltfr_split split, mltfr_metrics *out);
-
 /** Path of the best checkpoint of a finished run, else of its newest one.  @collective{comm}
  *  @return MLTFR_E_DATA where there is none */
 mltfr_status mltfr_run_checkpoint(mltfr_comm *comm, const char *run_dir, char *path, size_t bytes);

@@ -25,7 +25,7 @@ typedef struct {
     const char *progress; /* auto, bar, lines or none */
     const char *resume;   /* auto, no or a file */
     const char *checkpoint, *split, *out, *format, *tensor, *neighbours, *man;
-    const char *users, *sequences, *items, *top_k, *what, *tokens;
+    const char *users, *sequences, *items, *top_k, *what, *tokens, *metrics, *per_user;
     bool synthetic, verify;
 } app_request;
 
@@ -156,8 +156,18 @@ void app_output_discard(app_output *out);                         /* after a fai
 /* A field of a CSV file, in quotes where it needs them. */
 void app_add_csv(mltfr_text *text, const char *word);
 
+/* An option `a,b`: MLTFR_E_USAGE where a word is none of "a|b|c"; is a word in it?  NULL: none. */
+mltfr_status app_check_list(const char *option, const char *list, const char *words);
+bool app_listed(const char *list, const char *word);
+
 /* The form of --out: --format, else what the name ends in; one of "a|b", else MLTFR_E_USAGE. */
 mltfr_status app_form(const app_request *request, const char *forms, const char **out);
+
+/* Further metrics of a ranked split, said a line each and added to a JSON object. @collective{comm}
+ */
+mltfr_status app_evaluate_more(mltfr_comm *comm, const app_model *model,
+                               const mltfr_ranked_split *ranked, const char *metrics,
+                               mltfr_text *json);
 
 app_run app_train, app_tokens, app_data, app_evaluate, app_recommend, app_export, app_explain,
     app_inspect, app_replay;

@@ -109,3 +109,30 @@ mltfr_status app_form(const app_request *request, const char *forms, const char 
                           forms);
     return MLTFR_OK;
 }
+
+mltfr_status app_check_list(const char *option, const char *list, const char *words)
+{
+    char word[32];
+
+    for (size_t n; list != NULL && *list != '\0'; list += n + (list[n] != '\0')) {
+        n = strcspn(list, ",");
+        snprintf(word, sizeof word, "%.*s", (int)n, list);
+        if (!app_word_in(words, word))
+            return mltfr_fail(MLTFR_E_USAGE,
+                              "--%s: %s is not allowed: must be some of %s, with commas between",
+                              option, word, words);
+    }
+    return MLTFR_OK;
+}
+
+bool app_listed(const char *list, const char *word)
+{
+    const size_t length = strlen(word);
+
+    for (size_t n; list != NULL && *list != '\0'; list += n + (list[n] != '\0')) {
+        n = strcspn(list, ",");
+        if (length == n && strncmp(list, word, n) == 0)
+            return true;
+    }
+    return false;
+}

@@ -146,35 +146,17 @@ done:
     return st;
 }
 
-static bool listed(const char *list, const char *word)
-{
-    for (size_t n; *list != '\0'; list += n + (list[n] != '\0')) {
-        n = strcspn(list, ",");
-        if (strlen(word) == n && strncmp(list, word, n) == 0)
-            return true;
-    }
-    return false;
-}
-
 /* @local */
 static mltfr_status check_request(const app_request *r, bool *hdf5)
 {
-    static const char all[] = "items|users|tokens";
     const char *name, *dot;
-    char word[16];
+    mltfr_status st;
 
     if (r->out == NULL)
         return mltfr_fail(MLTFR_E_USAGE,
                           "export needs --out FILE.h5, or --out DIRECTORY for .npy files");
-    for (const char *w = r->what != NULL ? r->what : "items"; *w != '\0'; w += strspn(w, ",")) {
-        snprintf(word, sizeof word, "%.*s", (int)strcspn(w, ","), w);
-        if (!app_word_in(all, word))
-            return mltfr_fail(MLTFR_E_USAGE,
-                              "--what: %s is not allowed: must be some of %s, with "
-                              "commas between",
-                              word, all);
-        w += strcspn(w, ",");
-    }
+    if ((st = app_check_list("what", r->what, "items|users|tokens")) != MLTFR_OK)
+        return st;
     name = strrchr(r->out, '/') != NULL ? strrchr(r->out, '/') + 1 : r->out;
     dot = strrchr(name, '.');
     *hdf5 = dot != NULL && app_word_in("h5|hdf5", dot + 1);
@@ -199,11 +181,11 @@ static mltfr_status run(work *w, const app_request *r, bool hdf5)
     MLTFR_AGREE(w->comm, MLTFR_NEW(w->rows, ITEMS_AT_ONCE * w->d));
     MLTFR_TRY(mltfr_comm_group(w->comm, 0, 0, &w->self));
     MLTFR_AGREE(w->comm, sink_open(w->self, r->out, hdf5, &w->sink));
-    if (listed(what, "items"))
+    if (app_listed(what, "items"))
         MLTFR_TRY(export_items(w));
-    if (listed(what, "users"))
+    if (app_listed(what, "users"))
         MLTFR_TRY(export_users(w));
-    if (listed(what, "tokens"))
+    if (app_listed(what, "tokens"))
         MLTFR_TRY(export_tokens(w, r->what != NULL));
     MLTFR_AGREE(w->comm, sink_close(&w->sink));
 done:

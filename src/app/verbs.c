@@ -86,10 +86,17 @@ const app_verb app_verbs[] = {
         .synopsis = "",
         .summary = "rank the validation or test split from a checkpoint",
         .details = "The configuration is that of the checkpoint; --config and --set go on top. "
-                   "The metrics are also written as JSON to run.dir.",
+                   "The metrics are also written as JSON to run.dir, or to --out.",
         .sections = "data eval",
-        .options = {CHECKPOINT, CHOSEN("split", "test|valid", split,
-                                       "the split that is ranked; test if not given")},
+        .options = {CHECKPOINT,
+                    ARGUMENT("metrics", "coverage,popularity,length", metrics,
+                             "more metrics: items that lists name; by how often the item was "
+                             "trained; by the length of the history"),
+                    ARGUMENT("out", "FILE.json", out, "write the JSON here"),
+                    ARGUMENT("per-user", "FILE.csv", per_user,
+                             "write a line a user, for tests of significance"),
+                    CHOSEN("split", "test|valid", split,
+                           "the split that is ranked; test if not given")},
         .run = app_evaluate,
     },
     {

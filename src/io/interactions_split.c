@@ -17,8 +17,7 @@ static int64_t length(const mltfr_interactions *data, int64_t u)
     return data->offsets[u + 1] - data->offsets[u];
 }
 
-/* Items of user u that train. */
-static int64_t trains(const mltfr_interactions *data, int64_t u)
+int64_t mltfr_interactions_trains(const mltfr_interactions *data, int64_t u)
 {
     int64_t n = length(data, u);
 
@@ -29,7 +28,8 @@ static int64_t trains(const mltfr_interactions *data, int64_t u)
 static int64_t windows(const mltfr_interactions *data, int64_t u, int64_t max_len, bool all,
                        mltfr_example *out)
 {
-    int64_t left = trains(data, u) - 1, count = 0; /* transitions that have no window yet */
+    int64_t left = mltfr_interactions_trains(data, u) - 1,
+            count = 0; /* transitions that have no window yet */
 
     while (left > 0 && (all || count == 0)) {
         int64_t n = left < max_len ? left : max_len;
@@ -90,7 +90,7 @@ mltfr_status mltfr_interactions_count(mltfr_interactions *data)
         const int32_t *s = data->ids + data->offsets[u];
 
         data->short_users += length(data, u) < SHORTEST;
-        for (int64_t i = 0; i < trains(data, u); i++) {
+        for (int64_t i = 0; i < mltfr_interactions_trains(data, u); i++) {
             data->only_held_out -= !trained[s[i] - 1];
             trained[s[i] - 1] = true;
         }

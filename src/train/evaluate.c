@@ -3,10 +3,10 @@
  * elsewhere it would round otherwise and break ties), and the counts are summed as integers. */
 #include "engine.h"
 #include "evaluate_impl.h"
-#include "session.h"
+#include "recommender.h"
 
 #include <mltfr/linalg.h>
-#include <mltfr/trainer.h>
+#include <mltfr/progress.h>
 
 #include <math.h>
 #include <string.h>
@@ -217,38 +217,51 @@ done:
     return st;
 }
 
-mltfr_status mltfr_evaluate_engine(mltfr_engine *e, const mltfr_interactions *data,
-                                   mltfr_split split, mltfr_metrics *out)
+static mltfr_status rank_split(mltfr_engine *e, const mltfr_interactions *data, mltfr_split split,
+                               mltfr_ranked_split *out)
 {
-    mltfr_status st = MLTFR_OK;
-    mltfr_case *cases = NULL;
-    int64_t count = 0, *rank = NULL;
+    mltfr_status st;
 
-    st = mltfr_interactions_cases(data, e->spec.backbone.max_len, split, &cases, &count);
+    *out = (mltfr_ranked_split){0};
+    st = mltfr_interactions_cases(data, e->spec.backbone.max_len, split, &out->cases, &out->count);
     if (st == MLTFR_OK)
-        st = MLTFR_NEW(rank, count);
+        st = MLTFR_NEW(out->rank, out->count);
     MLTFR_AGREE(e->comm, st);
-    for (int64_t i = 0; i < count; i += CASES_A_BATCH)
-        MLTFR_TRY(rank_cases(e, data, count - i < CASES_A_BATCH ? count - i : CASES_A_BATCH,
-                             cases + i, rank + i));
-    mltfr_metrics_of(count, rank, out);
+    mltfr_task task = mltfr_task_begin("evaluate", "users", out->count);
+
+    for (int64_t i = 0; i < out->count; i += CASES_A_BATCH) {
+        MLTFR_TRY(rank_cases(e, data,
+                             out->count - i < CASES_A_BATCH ? out->count - i : CASES_A_BATCH,
+                             out->cases + i, out->rank + i));
+        mltfr_task_show(&task, i + CASES_A_BATCH);
+    }
+    mltfr_task_end(&task);
 done:
-    MLTFR_FREE(rank);
-    MLTFR_FREE(cases);
+    if (st != MLTFR_OK)
+        mltfr_ranked_split_clear(out);
     return st;
 }
 
-mltfr_status mltfr_evaluate(mltfr_comm *comm, const mltfr_settings *settings,
-                            const char *checkpoint, mltfr_split split, mltfr_metrics *out)
+void mltfr_ranked_split_clear(mltfr_ranked_split *ranked)
 {
-    mltfr_status st = MLTFR_OK;
-    mltfr_session s = {0};
-    mltfr_loop_state loop;
+    MLTFR_FREE(ranked->cases);
+    MLTFR_FREE(ranked->rank);
+}
 
-    MLTFR_TRY(mltfr_session_open(comm, settings, &s));
-    MLTFR_TRY(mltfr_checkpoint_read(s.engine, &loop, s.digest, checkpoint));
-    MLTFR_TRY(mltfr_evaluate_engine(s.engine, s.data, split, out));
-done:
-    mltfr_session_close(&s);
+mltfr_status mltfr_rank_split(mltfr_recommender *recommender, mltfr_split split,
+                              mltfr_ranked_split *out)
+{
+    return rank_split(recommender->session.engine, recommender->session.data, split, out);
+}
+
+mltfr_status mltfr_evaluate_engine(mltfr_engine *e, const mltfr_interactions *data,
+                                   mltfr_split split, mltfr_metrics *out)
+{
+    mltfr_ranked_split ranked;
+    const mltfr_status st = rank_split(e, data, split, &ranked);
+
+    if (st == MLTFR_OK)
+        mltfr_metrics_of(ranked.count, ranked.rank, out);
+    mltfr_ranked_split_clear(&ranked);
     return st;
 }

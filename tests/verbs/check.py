@@ -114,3 +114,40 @@ for k, e in enumerate(mean["experts"]):
         w = weights[k, t["token"]]
         assert t["users"] == len(w) and abs(t["weight"] - sum(w) / len(users)) < 1e-6
 assert {t["token"] for t in mean["experts"][0]["tokens"]} <= set(strings)
+
+# Metrics: means and bins of the file with a line a user; coverage by lists for the same histories.
+call("evaluate", "--metrics", "coverage,popularity,length", "--per-user", "u.csv", "--out", "m.json")
+metrics, rows = json.load(open("m.json")), list(csv.DictReader(open("u.csv", newline="")))
+long = [u for u in users if len(seen[u]) >= 3]
+assert [r["user_id"] for r in rows] == long and metrics["users"] == len(long)
+ranks = np.array([int(r["rank"]) for r in rows])
+ndcg = np.where(ranks <= 10, 1 / np.log2(1 + ranks), 0)
+assert np.allclose([float(r["ndcg@10"]) for r in rows], ndcg)
+assert abs(ndcg.mean() - metrics["ndcg@10"]) < 1e-12 and abs((1 / ranks).mean() - metrics["mrr"]) < 1e-12
+for r in rows:
+    assert r["item_id"] == items[seen[r["user_id"]][-1]]
+    assert int(r["history"]) == len(seen[r["user_id"]]) - 1
+lengths = np.array([len(seen[u]) - 1 for u in long])
+for b in metrics["length"]:
+    chosen = (lengths >= b["from"]) & (lengths <= b.get("to", 10**9))
+    assert b["users"] == chosen.sum()
+    assert abs(b["ndcg@10"] - (ndcg[chosen].mean() if chosen.any() else 0)) < 1e-12
+trained = np.bincount(sum((seen[u][:-2] if len(seen[u]) >= 3 else seen[u] for u in users), []),
+                      minlength=len(items))
+order = np.argsort(-trained, kind="stable")
+before = np.cumsum(trained[order]) - trained[order]
+bins = np.empty(len(items), int)
+bins[order] = np.where(trained[order] > 0, before * 5 // trained.sum(), 5)
+targets = bins[[seen[u][-1] for u in long]]
+for b, x in enumerate(metrics["popularity"]):
+    assert x["items"] == (bins == b).sum() and x["users"] == (targets == b).sum()
+    assert abs(x["hr@10"] - (np.mean(ranks[targets == b] <= 10) if x["users"] else 0)) < 1e-12
+with open("h.txt", "w") as f:
+    for u in long:
+        f.write("\t".join(items[i] for i in seen[u][:-1]) + "\n")
+call("recommend", "--sequences", "h.txt", "--out", "h.jsonl")
+lists = [json.loads(x)["items"] for x in open("h.jsonl")]
+assert abs(len(set(sum(lists, []))) / len(items) - metrics["coverage@10"]) < 1e-12
+for x, u, rank in zip(lists, long, ranks):
+    again = seen[u][-1] in seen[u][:-1]
+    assert again or rank > 10 or x[rank - 1] == items[seen[u][-1]]

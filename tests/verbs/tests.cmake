@@ -27,6 +27,8 @@ mltfr_same_test(export export ${verbs_run} --out @OUT@/vectors.h5)
 mltfr_same_test(export_npy export ${verbs_run} --users @RUN@/users.txt --out @OUT@/vectors)
 mltfr_same_test(explain explain ${verbs_run} --users @RUN@/users.txt --out @OUT@/each.json)
 mltfr_same_test(explain_all explain ${verbs_run} --users all --tokens 50 --out @OUT@/all.json)
+mltfr_same_test(evaluate evaluate ${verbs_run} --split valid --metrics coverage,popularity,length
+  --per-user @OUT@/users.csv --out @OUT@/metrics.json)
 
 if(MLTFR_H5PY)
   mltfr_script_test(NAME verbs.check LABELS verbs COMMAND ${MLTFR_H5PY}
@@ -76,3 +78,11 @@ mltfr_cli_test(NAME explain_plain STATUS 1 NP 0 3 ARGS explain --users all
   BEFORE "train --set train.epochs=1 --set train.max_steps=1 --set model.dim=16 --set filter.pool=64"
   ERROR "no expert has started in this checkpoint .step 1.: .*beyond train.warmup_epochs")
 mltfr_wrong_test(explain_user 1 "--users: 'nobody' is no user of the data" explain ${verbs_run} --users nobody)
+
+mltfr_cli_test(NAME evaluate_metrics ARGS evaluate --metrics=coverage,ndcg STATUS 2 NP 0 3
+  ERROR "--metrics: ndcg is not allowed: must be some of coverage.popularity.length")
+mltfr_cli_test(NAME evaluate_split ARGS evaluate --split=train STATUS 2 ERROR "--split: train is not allowed: must be test.valid")
+mltfr_wrong_test(evaluate_write 1 "none/u.csv.part: No such file"
+  evaluate ${verbs_run} --out m.json --per-user none/u.csv)
+mltfr_wrong_test(evaluate_data 1 "written with other interactions or token spaces"
+  evaluate ${verbs_run} --set data.path=@RUN@/planted.h5)
