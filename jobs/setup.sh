@@ -14,6 +14,7 @@ test_packages=(
     libcmocka-dev hdf5-tools python3 python3-h5py python3-numpy # read our files as a user would
     clang libclang-rt-14-dev clang-format clang-tidy codespell shellcheck git xz-utils
     slurm-wlm munge # tests/jobs starts them itself
+    chromium fonts-dejavu-core python3-pil # tests/report looks at a page
 )
 data_packages=(python3 python3-pip ca-certificates unzip)
 

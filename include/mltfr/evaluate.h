@@ -9,6 +9,7 @@
 typedef struct {
     int64_t users;
     double hr[3], ndcg[3], mrr; /**< at 5, 10, 20; means over users */
+    double ndcg_se[3], mrr_se;  /**< standard errors of these means */
 } mltfr_metrics;
 
 /** Candidates of one tile of scores that rank at or above the target (ties count against it).

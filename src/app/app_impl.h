@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdio.h>
 
-enum { APP_MOST_OPTIONS = 16, APP_MOST_OPERANDS = 2 };
+enum { APP_MOST_OPTIONS = 16, APP_MOST_OPERANDS = 16 };
 
 struct app_verb;
 
@@ -170,6 +170,6 @@ mltfr_status app_evaluate_more(mltfr_comm *comm, const app_model *model,
                                mltfr_text *json);
 
 app_run app_train, app_tokens, app_data, app_evaluate, app_recommend, app_export, app_explain,
-    app_inspect, app_replay;
+    app_report, app_inspect, app_replay;
 
 #endif

@@ -157,6 +157,18 @@ const app_verb app_verbs[] = {
         .run = app_inspect,
     },
     {
+        .name = "report",
+        .synopsis = "[RUN...]",
+        .summary = "make a self-contained HTML page of a run, or of several compared",
+        .details = "RUN is a run directory; without one it is run.dir. Nothing of the page is "
+                   "fetched from elsewhere.",
+        .most_operands = APP_MOST_OPERANDS,
+        .sections = "",
+        .options = {ARGUMENT("out", "FILE.html", out,
+                             "write the page to this file; RUN/report.html if not given")},
+        .run = app_report,
+    },
+    {
         .name = "replay",
         .synopsis = "IN.h5 OUT.h5",
         .summary = "compute the step, or the conditioning, of a golden file",

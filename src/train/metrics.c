@@ -32,25 +32,35 @@ int64_t mltfr_rank_tile(int64_t n, int64_t first, const float *scores, float at_
     return count;
 }
 
+/* A sum over users of one number becomes its mean, one of squares the mean's standard error. */
+static void mean_and_error(double n, double *mean, double *error)
+{
+    *mean /= n;
+    *error = sqrt(fmax(*error / n - *mean * *mean, 0.) / n);
+}
+
 void mltfr_metrics_of(int64_t users, const int64_t *rank, mltfr_metrics *out)
 {
     static const int64_t cut[] = {5, 10, 20};
+    const double n = users > 0 ? (double)users : 1.;
 
     *out = (mltfr_metrics){.users = users};
     for (int64_t u = 0; u < users; u++) {
-        out->mrr += 1. / (double)rank[u];
+        const double first = 1. / (double)rank[u], gain = 1. / log2(1. + (double)rank[u]);
+
+        out->mrr += first;
+        out->mrr_se += first * first;
         for (int i = 0; i < 3; i++)
             if (rank[u] <= cut[i]) {
                 out->hr[i] += 1.;
-                out->ndcg[i] += 1. / log2(1. + (double)rank[u]);
+                out->ndcg[i] += gain;
+                out->ndcg_se[i] += gain * gain;
             }
     }
-    const double n = users > 0 ? (double)users : 1.;
-
-    out->mrr /= n;
+    mean_and_error(n, &out->mrr, &out->mrr_se);
     for (int i = 0; i < 3; i++) {
         out->hr[i] /= n;
-        out->ndcg[i] /= n;
+        mean_and_error(n, &out->ndcg[i], &out->ndcg_se[i]);
     }
 }
 
@@ -58,6 +68,8 @@ void mltfr_metrics_json(const mltfr_metrics *m, char *text, size_t bytes)
 {
     snprintf(text, bytes,
              "\"hr@5\":%.17g,\"hr@10\":%.17g,\"hr@20\":%.17g,\"ndcg@5\":%.17g,\"ndcg@10\":%.17g,"
-             "\"ndcg@20\":%.17g,\"mrr\":%.17g,\"users\":%" PRId64,
-             m->hr[0], m->hr[1], m->hr[2], m->ndcg[0], m->ndcg[1], m->ndcg[2], m->mrr, m->users);
+             "\"ndcg@20\":%.17g,\"mrr\":%.17g,\"users\":%" PRId64 ",\"ndcg@5_se\":%.6g,"
+             "\"ndcg@10_se\":%.6g,\"ndcg@20_se\":%.6g,\"mrr_se\":%.6g",
+             m->hr[0], m->hr[1], m->hr[2], m->ndcg[0], m->ndcg[1], m->ndcg[2], m->mrr, m->users,
+             m->ndcg_se[0], m->ndcg_se[1], m->ndcg_se[2], m->mrr_se);
 }

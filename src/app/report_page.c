@@ -1,0 +1,349 @@
+/* What the page says of the runs: results, curves, experts, time, settings.  Colour i is run i
+ * where runs are compared, and expert i within a run. */
+#include "report_page.h"
+
+#include "report_style.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { PHASES = 9, BINS = 400 };
+
+/* ---- head ---------------------------------------------------------------------------------- */
+
+void report_head(int count, const report_run runs[], mltfr_text *page)
+{
+    mltfr_text_add(page,
+                   "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
+                   "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n"
+                   "<meta name=\"generator\" content=\"mltfr_dist " MLTFR_VERSION "\">\n<title>");
+    for (int i = 0; i < count; i++) {
+        mltfr_text_add(page, i == 0 ? "" : ", ");
+        svg_escaped(page, runs[i].name);
+    }
+    mltfr_text_add(page, "</title>\n<style>%s</style></head>\n<body><main>\n<h1>", report_style);
+    for (int i = 0; i < count; i++) {
+        mltfr_text_add(page, i == 0 ? "" : " <small>and</small> ");
+        svg_escaped(page, runs[i].name);
+    }
+    mltfr_text_add(page, "</h1>\n");
+}
+
+/* ---- results ------------------------------------------------------------------------------- */
+
+/* 95 % interval of a mean: by its standard error, or for a share of n users Wilson's. */
+typedef struct {
+    double value, low, high;
+} estimate;
+
+static estimate mean_of(const cJSON *metrics, const char *name)
+{
+    char error[32];
+    estimate e = {.value = report_number(metrics, name, -1)};
+
+    snprintf(error, sizeof error, "%s_se", name);
+    const double half = 1.96 * report_number(metrics, error, -1);
+
+    e.low = e.value - half;
+    e.high = e.value + half;
+    return e;
+}
+
+static estimate share_of(const cJSON *metrics, const char *name)
+{
+    const double p = report_number(metrics, name, -1), n = report_number(metrics, "users", -1);
+    const double z2 = 1.96 * 1.96, middle = (p + z2 / (2 * n)) / (1 + z2 / n);
+    const double half = 1.96 * sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n);
+
+    return (estimate){p, middle - half, middle + half};
+}
+
+static void cell(mltfr_text *page, const char *format, double x)
+{
+    mltfr_text_add(page, "<td>");
+    if (isfinite(x))
+        mltfr_text_add(page, format, x);
+    else
+        mltfr_text_add(page, "-");
+    mltfr_text_add(page, "</td>");
+}
+
+static void estimate_cell(mltfr_text *page, estimate e)
+{
+    if (isfinite(e.low))
+        mltfr_text_add(page, "<td>%.4f <small>%.4f-%.4f</small></td>", e.value, e.low, e.high);
+    else
+        cell(page, "%.4f", e.value);
+}
+
+static void result_row(mltfr_text *page, const report_run *run)
+{
+    const cJSON *test = cJSON_GetObjectItemCaseSensitive(run->result, "test");
+
+    mltfr_text_add(page, "<tr><th>");
+    svg_escaped(page, run->name);
+    mltfr_text_add(page, "</th>");
+    if (test == NULL)
+        mltfr_text_add(page, "<td colspan=\"3\">the run has not ended</td>");
+    else {
+        estimate_cell(page, mean_of(test, "ndcg@10"));
+        estimate_cell(page, share_of(test, "hr@10"));
+        estimate_cell(page, mean_of(test, "mrr"));
+    }
+    cell(page, "%.0f", report_number(test, "users", -1));
+    cell(page, "%.0f", report_number(run->result, "best_epoch", -1));
+    cell(page, "%.1f", report_number(run->result, "seconds", -1));
+    cell(page, "%.0f", report_number(run->result, "ranks", -1));
+    mltfr_text_add(page, "</tr>\n");
+}
+
+static void result_bars(int count, const report_run runs[], mltfr_text *page)
+{
+    svg_bar bars[APP_MOST_OPERANDS];
+    int n = 0;
+
+    for (int i = 0; i < count; i++) {
+        const cJSON *test = cJSON_GetObjectItemCaseSensitive(runs[i].result, "test");
+        const estimate e = mean_of(test, "ndcg@10");
+
+        if (!isfinite(e.value))
+            continue;
+        bars[n] = (svg_bar){.value = e.value, .low = e.low, .high = e.high, .colour = i};
+        snprintf(bars[n].label, sizeof bars[n].label, "%.18s", runs[i].name);
+        snprintf(bars[n++].note, sizeof bars->note, "%.4f", e.value);
+    }
+    if (n > 1)
+        svg_bars(page, "Test NDCG@10, 95 % intervals", n, bars);
+}
+
+void report_results(int count, const report_run runs[], mltfr_text *page)
+{
+    mltfr_text_add(page,
+                   "<section><h2>Test</h2><div class=\"wide\"><table><tr><th>run</th>"
+                   "<th>NDCG@10</th><th>HR@10</th><th>MRR</th><th>users</th><th>best epoch</th>"
+                   "<th>seconds</th><th>ranks</th></tr>\n");
+    for (int i = 0; i < count; i++)
+        result_row(page, &runs[i]);
+    mltfr_text_add(page,
+                   "</table></div><p>Small figures: 95 %% intervals over users (HR: Wilson's; "
+                   "the others: 1.96 standard errors). They say nothing of other seeds.</p>\n"
+                   "<div class=\"charts\">");
+    result_bars(count, runs, page);
+    mltfr_text_add(page, "</div></section>\n");
+}
+
+/* ---- learning ------------------------------------------------------------------------------ */
+
+/* One number of a kind by epoch, a line for each run. */
+static mltfr_status runs_chart(int count, const report_run runs[], const char *kind,
+                               const char *name, const char *title, bool from_zero,
+                               mltfr_text *page)
+{
+    mltfr_status st = MLTFR_OK;
+    svg_series series[APP_MOST_OPERANDS] = {{.n = 0}};
+
+    for (int i = 0; i < count; i++) {
+        MLTFR_TRY(report_series(&runs[i], kind, name, -1, &series[i]));
+        series[i].colour = i;
+    }
+    svg_lines(page, &(svg_chart){title, "epoch", from_zero, count, series});
+done:
+    for (int i = 0; i < count; i++)
+        report_series_free(&series[i]);
+    return st;
+}
+
+/* Means of as many neighbours as make at most BINS points. */
+static mltfr_status thin(const svg_series *all, svg_series *out)
+{
+    mltfr_status st = MLTFR_OK;
+    const int64_t each = all->n / BINS + 1;
+
+    snprintf(out->name, sizeof out->name, "%s", all->name);
+    MLTFR_TRY(MLTFR_NEW(out->x, BINS + 1));
+    MLTFR_TRY(MLTFR_NEW(out->y, BINS + 1));
+    for (int64_t at = 0; at < all->n; at += each, out->n++) {
+        const int64_t end = at + each < all->n ? at + each : all->n;
+
+        for (int64_t i = at; i < end; i++)
+            out->y[out->n] += all->y[i] / (double)(end - at);
+        out->x[out->n] = all->x[end - 1];
+    }
+done:
+    return st;
+}
+
+static mltfr_status steps_chart(int count, const report_run runs[], mltfr_text *page)
+{
+    mltfr_status st = MLTFR_OK;
+    svg_series series[APP_MOST_OPERANDS] = {{.n = 0}};
+
+    for (int i = 0; i < count; i++) {
+        MLTFR_TRY(thin(&runs[i].steps, &series[i]));
+        series[i].colour = i;
+    }
+    svg_lines(page, &(svg_chart){"Training loss by step", "step", false, count, series});
+done:
+    for (int i = 0; i < count; i++)
+        report_series_free(&series[i]);
+    return st;
+}
+
+mltfr_status report_learning(int count, const report_run runs[], mltfr_text *page)
+{
+    mltfr_status st = MLTFR_OK;
+
+    mltfr_text_add(page, "<section><h2>Learning</h2><div class=\"charts\">\n");
+    MLTFR_TRY(runs_chart(count, runs, "valid", "ndcg@10", "Validation NDCG@10", true, page));
+    MLTFR_TRY(runs_chart(count, runs, "valid", "hr@10", "Validation HR@10", true, page));
+    MLTFR_TRY(runs_chart(count, runs, "epoch", "loss", "Training loss by epoch", false, page));
+    MLTFR_TRY(steps_chart(count, runs, page));
+    mltfr_text_add(page, "</div></section>\n");
+done:
+    return st;
+}
+
+/* ---- experts ------------------------------------------------------------------------------- */
+
+/* Names of the LLMs, from the report of the token spaces where there is one. */
+static void expert_name(const report_run *run, int k, char *out, size_t bytes)
+{
+    const cJSON *llm = cJSON_GetArrayItem(cJSON_GetObjectItemCaseSensitive(run->spaces, "llms"), k);
+    const char *name = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(llm, "name"));
+
+    if (name != NULL)
+        snprintf(out, bytes, "%s", name);
+    else
+        snprintf(out, bytes, "expert %d", k);
+}
+
+/* Loads are counts of rows: shares of them can be compared over time. */
+static void to_shares(int K, svg_series series[])
+{
+    for (int64_t i = 0; K > 0 && i < series[0].n; i++) {
+        double sum = 0;
+
+        for (int k = 0; k < K; k++)
+            sum += series[k].y[i];
+        for (int k = 0; k < K; k++)
+            series[k].y[i] /= sum;
+    }
+}
+
+/* An array of kind "experts" by epoch, a line for each expert of one run. */
+static mltfr_status experts_chart(const report_run *run, const char *name, const char *title,
+                                  bool shares, mltfr_text *page)
+{
+    mltfr_status st = MLTFR_OK;
+    const int K = report_width(run, "experts", name);
+    svg_series *series = NULL;
+
+    MLTFR_TRY(MLTFR_NEW(series, K));
+    for (int k = 0; k < K; k++) {
+        MLTFR_TRY(report_series(run, "experts", name, k, &series[k]));
+        expert_name(run, k, series[k].name, sizeof series[k].name);
+        series[k].colour = k;
+    }
+    if (shares)
+        to_shares(K, series);
+    svg_lines(page, &(svg_chart){title, "epoch", true, K, series});
+done:
+    for (int k = 0; series != NULL && k < K; k++)
+        report_series_free(&series[k]);
+    MLTFR_FREE(series);
+    return st;
+}
+
+static mltfr_status run_experts(const report_run *run, mltfr_text *page)
+{
+    mltfr_status st = MLTFR_OK;
+
+    mltfr_text_add(page, "<h3>");
+    svg_escaped(page, run->name);
+    mltfr_text_add(page, "</h3><div class=\"charts\">\n");
+    MLTFR_TRY(experts_chart(run, "load", "Share of the routed rows", true, page));
+    MLTFR_TRY(
+        runs_chart(1, run, "experts", "gate", "Mean gate of the consensus expert", true, page));
+    MLTFR_TRY(experts_chart(run, "phi", "Fisher weights phi", false, page));
+    MLTFR_TRY(experts_chart(run, "distance", "Distance of experts to the consensus", false, page));
+    mltfr_text_add(page, "</div>\n");
+done:
+    return st;
+}
+
+mltfr_status report_experts(int count, const report_run runs[], mltfr_text *page)
+{
+    mltfr_status st = MLTFR_OK;
+    const size_t before = page->size;
+
+    for (int i = 0; i < count; i++) {
+        if (report_width(&runs[i], "experts", "load") == 0)
+            continue;
+        if (page->size == before)
+            mltfr_text_add(page, "<section><h2>Experts</h2>\n");
+        MLTFR_TRY(run_experts(&runs[i], page));
+    }
+    if (page->size != before)
+        mltfr_text_add(page, "</section>\n");
+done:
+    return st;
+}
+
+/* ---- time ---------------------------------------------------------------------------------- */
+
+/* Mean seconds an epoch of each phase of a run. */
+static void run_time(const report_run *run, int colour, mltfr_text *page)
+{
+    static const char *const phases[PHASES] = {"items",    "backbone",     "experts",
+                                               "loss",     "experts_back", "backbone_back",
+                                               "optimise", "fisher",       "pools"};
+    svg_bar bars[PHASES];
+    char title[160];
+    const double whole = report_mean(run, "time", "train");
+    int n = 0;
+
+    for (int i = 0; i < PHASES; i++) {
+        const double seconds = report_mean(run, "time", phases[i]);
+
+        if (!(seconds > 0))
+            continue;
+        bars[n] = (svg_bar){.value = seconds, .colour = colour};
+        snprintf(bars[n].label, sizeof bars[n].label, "%s", phases[i]);
+        snprintf(bars[n++].note, sizeof bars->note, "%.3g s, %.0f %%", seconds,
+                 100 * seconds / whole);
+    }
+    snprintf(title, sizeof title, "%s: %.3g s an epoch, %.0f %% of it waiting for others",
+             run->name, whole, 100 * report_mean(run, "time", "exposed"));
+    svg_bars(page, title, n, bars);
+}
+
+void report_time(int count, const report_run runs[], mltfr_text *page)
+{
+    mltfr_text_add(page, "<section><h2>Time</h2><div class=\"charts\">\n");
+    for (int i = 0; i < count; i++)
+        run_time(&runs[i], i, page);
+    mltfr_text_add(page, "</div></section>\n");
+}
+
+/* ---- settings ------------------------------------------------------------------------------ */
+
+void report_settings(int count, const report_run runs[], mltfr_text *page)
+{
+    mltfr_text_add(page, "<section><h2>Configuration</h2>\n");
+    for (int i = 0; i < count; i++) {
+        mltfr_text_add(page, "<details><summary>");
+        svg_escaped(page, runs[i].dir);
+        mltfr_text_add(page, "/config.yaml</summary><pre>");
+        for (const char *line = runs[i].config; *line != '\0'; line += strcspn(line, "\n") + 1) {
+            char text[512];
+
+            snprintf(text, sizeof text, "%.*s", (int)strcspn(line, "\n"), line);
+            svg_escaped(page, text);
+            mltfr_text_add(page, "\n");
+            if (strchr(line, '\n') == NULL)
+                break;
+        }
+        mltfr_text_add(page, "</pre></details>\n");
+    }
+    mltfr_text_add(page, "</section>\n");
+}
