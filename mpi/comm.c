@@ -3,6 +3,7 @@
 #include <mltfr/mem.h>
 
 #include <limits.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,14 +12,30 @@
 static int world_rank = -1;
 double mltfr_mpi_seconds;
 
+/* An error inside MPI, also where HDF5 or ScaLAPACK called it on a copy of our group. */
+static void on_mpi_error(MPI_Comm *mpi, int *code, ...)
+{
+    char text[MPI_MAX_ERROR_STRING];
+    int length;
+
+    (void)mpi;
+    MPI_Error_string(*code, text, &length);
+    mltfr_panic("%s", text);
+}
+
 mltfr_status mltfr_comm_start(int *argc, char ***argv, mltfr_comm **out)
 {
+    MPI_Errhandler handler;
     mltfr_comm *c = NULL;
 
     *out = NULL;
+    signal(SIGXFSZ, SIG_IGN); /* a file beyond `ulimit -f` shall be an error of the write */
     if (MPI_Init(argc, argv) != MPI_SUCCESS)
         mltfr_panic("MPI cannot be started");
     MLTFR_MPI(MPI_Comm_rank(MPI_COMM_WORLD, &world_rank));
+    MLTFR_MPI(MPI_Comm_create_errhandler(on_mpi_error, &handler));
+    MLTFR_MPI(MPI_Comm_set_errhandler(MPI_COMM_WORLD, handler)); /* copies of it inherit this */
+    MLTFR_MPI(MPI_Errhandler_free(&handler));
     if (mltfr_alloc(&c, 1, sizeof *c) != MLTFR_OK)
         mltfr_panic("%s", mltfr_error_text);
     MLTFR_MPI(MPI_Comm_dup(MPI_COMM_WORLD, &c->mpi));
@@ -32,6 +49,7 @@ void mltfr_comm_finish(mltfr_comm **comm)
 {
     if (*comm == NULL)
         return;
+    mltfr_comm_unwatch();
     mltfr_comm_destroy(comm);
     MPI_Finalize();
 }
@@ -50,6 +68,7 @@ mltfr_status mltfr_comm_group(mltfr_comm *comm, int first, int last, mltfr_comm 
         c->mpi = mpi;
         c->rank = comm->rank - first;
         c->size = last - first + 1;
+        c->first = comm->first + first;
     }
     *out = c;
     c = NULL;
@@ -76,6 +95,7 @@ _Noreturn void mltfr_panic(const char *format, ...)
     fputc('\n', stderr);
     va_end(ap);
     fflush(stderr);
+    mltfr_watchdog_leave();
     if (world_rank >= 0)
         MPI_Abort(MPI_COMM_WORLD, mltfr_status_exit(MLTFR_E_INTERNAL));
     exit(mltfr_status_exit(MLTFR_E_INTERNAL));
@@ -103,16 +123,58 @@ int mltfr_count_to_int(int64_t count)
     return (int)count;
 }
 
+/* The ranks do not make the same calls: name one of the fewest. */
+static _Noreturn void out_of_step(const mltfr_comm *comm)
+{
+    int64_t all[comm->size];
+    int odd = 0, least = comm->size + 1;
+
+    MLTFR_MPI(MPI_Allgather(&comm->agreements, 1, MPI_INT64_T, all, 1, MPI_INT64_T, comm->mpi));
+    for (int p = comm->size - 1; p >= 0; p--) {
+        int alike = 0;
+        for (int q = 0; q < comm->size; q++)
+            alike += all[q] == all[p];
+        if (alike < least) {
+            least = alike;
+            odd = p;
+        }
+    }
+    if (comm->rank != 0) /* one message is enough */
+        MPI_Barrier(comm->mpi);
+    mltfr_panic("rank %d is out of step: its agreement %lld meets others with another number",
+                comm->first + odd, (long long)all[odd]);
+}
+
+/* Trouble of one machine has to be found there. */
+static void name_rank(int rank)
+{
+    char text[MLTFR_ERROR_BYTES];
+
+    if (strncmp(mltfr_error_text, "rank ", 5) == 0)
+        return;
+    memcpy(text, mltfr_error_text, sizeof text);
+    snprintf(mltfr_error_text, sizeof mltfr_error_text, "rank %d: %.*s", rank,
+             (int)sizeof text - 24, text);
+}
+
 mltfr_status mltfr_comm_agree(mltfr_comm *comm, mltfr_status mine)
 {
-    struct {
-        int status, rank;
-    } in = {(int)mine, comm->rank}, worst;
+    const int size = comm->size, reverse = size - 1 - comm->rank;
+    int64_t x[] = {(int64_t)mine * size + reverse, -(int64_t)mine, ++comm->agreements,
+                   -comm->agreements};
 
-    MLTFR_MPI(MPI_Allreduce(&in, &worst, 1, MPI_2INT, MPI_MAXLOC, comm->mpi));
-    if (worst.status != MLTFR_OK)
-        MLTFR_MPI(MPI_Bcast(mltfr_error_text, MLTFR_ERROR_BYTES, MPI_BYTE, worst.rank, comm->mpi));
-    return (mltfr_status)worst.status;
+    MLTFR_MPI(MPI_Allreduce(MPI_IN_PLACE, x, 4, MPI_INT64_T, MPI_MAX, comm->mpi));
+    if (x[2] != -x[3])
+        out_of_step(comm);
+    const mltfr_status worst = (mltfr_status)(x[0] / size), best = (mltfr_status)-x[1];
+    const int from = size - 1 - (int)(x[0] % size);
+
+    if (worst == MLTFR_OK)
+        return MLTFR_OK;
+    if (best == MLTFR_OK && (worst == MLTFR_E_IO || worst == MLTFR_E_NOMEM))
+        name_rank(comm->first + from);
+    MLTFR_MPI(MPI_Bcast(mltfr_error_text, MLTFR_ERROR_BYTES, MPI_BYTE, from, comm->mpi));
+    return worst;
 }
 
 void mltfr_comm_barrier(mltfr_comm *comm)

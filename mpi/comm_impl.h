@@ -3,12 +3,15 @@
 #define MLTFR_COMM_IMPL_H
 
 #include <mltfr/comm.h>
+#include <mltfr/watchdog.h>
 
 #include <mpi.h>
 
 struct mltfr_comm {
     MPI_Comm mpi;
     int rank, size;
+    int first;          /* number among all processes of this group's rank 0 */
+    int64_t agreements; /* so far */
 };
 
 /** Seconds spent inside MPI so far. */
@@ -18,7 +21,9 @@ extern double mltfr_mpi_seconds;
 #define MLTFR_MPI(call)                                                                            \
     do {                                                                                           \
         const double begin_ = MPI_Wtime();                                                         \
+        mltfr_watchdog_wait();                                                                     \
         int code_ = (call);                                                                        \
+        mltfr_watchdog_go_on();                                                                    \
         mltfr_mpi_seconds += MPI_Wtime() - begin_;                                                 \
         if (code_ != MPI_SUCCESS)                                                                  \
             mltfr_panic("%s: MPI error %d (%s:%d)", #call, code_, __FILE__, __LINE__);             \

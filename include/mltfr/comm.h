@@ -30,7 +30,15 @@ int mltfr_comm_size(const mltfr_comm *comm);
 /** Seconds this process has spent inside MPI: what of the communication was not hidden.  @local */
 double mltfr_comm_seconds(void);
 
-/** The worst status of any rank, with its text, becomes that of all.  @collective{comm} */
+/** From now on a rank that is gone, or `seconds` (0: any time) without progress, end the run
+ *  (mltfr/watchdog.h).  @collective{comm} */
+void mltfr_comm_watch(mltfr_comm *comm, int64_t seconds);
+/** End that; without a watch nothing happens.  @local */
+void mltfr_comm_unwatch(void);
+
+/** The worst status of any rank, with its text, becomes that of all; the text names the rank where
+ *  memory or a file failed on some ranks only.  Ranks that make different calls are noticed here,
+ *  and end the program.  @collective{comm} */
 mltfr_status mltfr_comm_agree(mltfr_comm *comm, mltfr_status mine);
 
 /** Run a local fallible call, then agree; needs `st` and the label `done`. */

@@ -67,7 +67,7 @@ mltfr_status app_configure(mltfr_comm *comm, const app_request *request, mltfr_c
 mltfr_status app_load(mltfr_comm *comm, const char *path, mltfr_status missing, char **out);
 
 /* Files as rank 0 sees them; the same answer on every rank.  @collective{comm}, each of them.
- * app_require: MLTFR_E_IO naming the key and the file, where there is none.
+ * app_require: MLTFR_E_DATA naming the key and the file, where there is none.
  * app_holds: is it an HDF5 file of ours with this group, "interactions" or "spaces"? */
 bool app_exists(mltfr_comm *comm, const char *path);
 bool app_is_directory(mltfr_comm *comm, const char *path);

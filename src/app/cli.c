@@ -91,6 +91,7 @@ static mltfr_status run_verb(mltfr_comm *comm, const app_request *request)
 
     MLTFR_AGREE(comm, mltfr_config_create(&config));
     MLTFR_TRY(app_configure(comm, request, config));
+    mltfr_comm_watch(comm, mltfr_config_settings(config)->run_timeout);
     MLTFR_TRY(request->verb->run(comm, request, config));
 done:
     mltfr_config_destroy(&config);

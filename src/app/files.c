@@ -22,7 +22,7 @@ mltfr_status app_require(mltfr_comm *comm, const char *key, const char *path)
     mltfr_status st = MLTFR_OK;
 
     if (mltfr_comm_rank(comm) == 0 && stat(path, &info) != 0)
-        st = mltfr_fail(MLTFR_E_IO, "%s: %s: %s", key, path, strerror(errno));
+        st = mltfr_fail(MLTFR_E_DATA, "%s: %s: %s", key, path, strerror(errno));
     return mltfr_comm_agree(comm, st);
 }
 

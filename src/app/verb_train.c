@@ -5,6 +5,7 @@
 
 #include "app_impl.h"
 
+#include <errno.h>
 #include <string.h>
 
 /* The planted example stands in for data, in the run directory. */
@@ -30,8 +31,9 @@ static mltfr_status open_log(mltfr_comm *comm, const char *run_dir)
     char *path = NULL;
 
     MLTFR_AGREE(comm, app_join(run_dir, "log.txt", &path));
-    MLTFR_AGREE(comm, mltfr_log_open(path) ? MLTFR_OK
-                                           : mltfr_fail(MLTFR_E_IO, "%s cannot be written", path));
+    MLTFR_AGREE(comm, mltfr_log_open(path)
+                          ? MLTFR_OK
+                          : mltfr_fail(MLTFR_E_IO, "%s: %s", path, strerror(errno)));
 done:
     MLTFR_FREE(path);
     return st;

@@ -3,6 +3,7 @@
 
 #include <mltfr/log.h>
 #include <mltfr/mem.h>
+#include <mltfr/watchdog.h>
 
 #include <math.h>
 #include <stdio.h>
@@ -258,12 +259,16 @@ mltfr_status mltfr_conditioner_run(mltfr_conditioner *c, mltfr_comm *comm,
     report->control = mltfr_control_name(options->control);
     MLTFR_TRY(check_widths(tables, K, options));
     begin_phase(c);
+    mltfr_watchdog_phase("conditioning: read");
     MLTFR_TRY(load(c, tables));
     end_phase(c, MLTFR_PHASE_READ);
+    mltfr_watchdog_phase("conditioning: anchors");
     MLTFR_TRY(find_anchors(c));
     MLTFR_TRY(mltfr_control_tables(c));
     end_phase(c, MLTFR_PHASE_ANCHOR);
+    mltfr_watchdog_phase("conditioning: alignment");
     MLTFR_TRY(c->pca ? align_alone(c) : align_anchors(c));
+    mltfr_watchdog_phase("conditioning: finish");
     MLTFR_TRY(finish(c));
 done:
     return st;
@@ -291,6 +296,7 @@ mltfr_status mltfr_condition(mltfr_comm *comm, const mltfr_table_source tables[]
 
     MLTFR_TRY(mltfr_conditioner_run(&c, comm, tables, K, options, report));
     begin_phase(&c);
+    mltfr_watchdog_phase("conditioning: write");
     MLTFR_TRY(mltfr_conditioning_write(&c, out_path));
     end_phase(&c, MLTFR_PHASE_WRITE);
     report->memory = mltfr_report_memory(comm);

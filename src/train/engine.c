@@ -4,6 +4,12 @@
 #include <math.h>
 #include <string.h>
 
+const char *const mltfr_spent_names[] = {
+#define X(name, text) text,
+    MLTFR_PHASE_LIST(X)
+#undef X
+};
+
 /* ---- experts on a line of ranks ------------------------------------------------------------ */
 
 /* The K experts lie on a line; rank p owns the stretch [p K / P, (p + 1) K / P) of it.  So with

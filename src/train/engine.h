@@ -139,6 +139,7 @@ typedef enum {
 #undef X
         MLTFR_SPENT_COUNT
 } mltfr_spent;
+extern const char *const mltfr_spent_names[MLTFR_SPENT_COUNT];
 
 typedef struct mltfr_engine {
     double spent[MLTFR_SPENT_COUNT]; /* seconds a phase since the start */
@@ -201,11 +202,11 @@ static inline int64_t mltfr_block_queries(const mltfr_run *run, int64_t b)
 {
     return run->q_off[b + 1] - run->q_off[b];
 }
-/* MLTFR_TRY(call), watched, its time added to a phase; needs e, st and the label `done`. */
+/* MLTFR_TRY(call), its time added to a part of the step; needs e, st and the label `done`. */
 #define MLTFR_TIMED(phase, call)                                                                   \
     do {                                                                                           \
         const double begin_ = mltfr_seconds();                                                     \
-        mltfr_watchdog_kick(#phase);                                                               \
+        mltfr_watchdog_kick(mltfr_spent_names[MLTFR_SPENT_##phase]);                               \
         st = (call);                                                                               \
         e->spent[MLTFR_SPENT_##phase] += mltfr_seconds() - begin_;                                 \
         if (st != MLTFR_OK)                                                                        \
@@ -279,6 +280,8 @@ void mltfr_negatives_draw(const mltfr_engine *e, const mltfr_run *run, int32_t *
 
 /* ---- optimise.c ---------------------------------------------------------------------------- */
 mltfr_status mltfr_optimise(mltfr_engine *e, double lr, double clip);
+/* Are all tensors finite?  MLTFR_E_NUMERIC names one, with its rank.  @collective */
+mltfr_status mltfr_check_finite(const mltfr_engine *e);
 
 /* ---- fisher.c ------------------------------------------------------------------------------ */
 mltfr_status mltfr_fisher_sample(mltfr_engine *e, mltfr_run *run, double rows_aimed_at);

@@ -111,8 +111,9 @@ static mltfr_status check_targets(const ranking *x)
 
     for (int64_t u = 0; u < x->users; u++)
         if (x->targets[u] > first && x->targets[u] <= last && !isfinite(x->target[u]))
-            return mltfr_fail(MLTFR_E_NUMERIC, "evaluation: the score of item %d is not finite",
-                              (int)x->targets[u]);
+            return mltfr_fail(MLTFR_E_NUMERIC,
+                              "step %lld, rank %d: the score of item %d is not finite",
+                              (long long)x->e->at.step, x->e->rank, (int)x->targets[u]);
     return MLTFR_OK;
 }
 
@@ -223,6 +224,7 @@ static mltfr_status rank_split(mltfr_engine *e, const mltfr_interactions *data, 
     mltfr_status st;
 
     *out = (mltfr_ranked_split){0};
+    mltfr_watchdog_phase("evaluation");
     st = mltfr_interactions_cases(data, e->spec.backbone.max_len, split, &out->cases, &out->count);
     if (st == MLTFR_OK)
         st = MLTFR_NEW(out->rank, out->count);

@@ -88,30 +88,40 @@ static void adam_tensor(mltfr_engine *e, const mltfr_tensor *t, mltfr_adam adam)
                         s->m + at, s->v + at);
 }
 
-/* The first tensor of this rank whose gradient is not finite. */
-static mltfr_status find_culprit(const mltfr_engine *e)
+/* The first tensor of this rank that is not finite, or whose gradient is not. */
+static mltfr_status find_culprit(const mltfr_engine *e, bool gradient)
 {
     for (int64_t i = 0; i < e->params->count; i++) {
         const mltfr_tensor *t = &e->params->tensor[i];
+        const mltfr_slab *s = mltfr_params_slab(e->params, t);
         if (!mltfr_all_finite(mltfr_params_local(e->params, t),
-                              mltfr_params_slab(e->params, t)->g + t->offset))
+                              (gradient ? s->g : s->w) + t->offset))
             return mltfr_fail(MLTFR_E_NUMERIC,
-                              "step %lld, rank %d: the gradient of %s is not finite (loss %g): a "
-                              "smaller train.lr or a train.clip may help",
-                              (long long)e->at.step, e->rank, t->name, e->run.loss);
+                              "step %lld, rank %d: %s%s is not finite (loss %g): a smaller "
+                              "train.lr or a train.clip may help",
+                              (long long)e->at.step, e->rank, gradient ? "the gradient of " : "",
+                              t->name, e->run.loss);
     }
     return MLTFR_OK;
 }
 
-/* @collective: norm and loss are the same on every rank, so all of them get here. */
+mltfr_status mltfr_check_finite(const mltfr_engine *e)
+{
+    return mltfr_comm_agree(e->comm, find_culprit(e, false));
+}
+
+/* @collective: norm and loss are the same on every rank, so all of them get here.  A tensor spoils
+ * all gradients, so it is looked for first. */
 static mltfr_status not_finite(const mltfr_engine *e)
 {
-    const mltfr_status st = mltfr_comm_agree(e->comm, find_culprit(e));
+    mltfr_status st = MLTFR_OK;
 
-    return st != MLTFR_OK
-               ? st
-               : mltfr_fail(MLTFR_E_NUMERIC, "step %lld: loss %g or gradient norm %g is not finite",
-                            (long long)e->at.step, e->run.loss, e->grad_norm);
+    MLTFR_TRY(mltfr_check_finite(e));
+    MLTFR_AGREE(e->comm, find_culprit(e, true));
+    st = mltfr_fail(MLTFR_E_NUMERIC, "step %lld: loss %g or gradient norm %g is not finite",
+                    (long long)e->at.step, e->run.loss, e->grad_norm);
+done:
+    return st;
 }
 
 mltfr_status mltfr_optimise(mltfr_engine *e, double lr, double clip)

@@ -90,9 +90,9 @@ mltfr_status mltfr_session_open(mltfr_comm *comm, const mltfr_settings *set, mlt
 
     *s = (mltfr_session){.comm = comm, .set = set};
     MLTFR_TRY(mltfr_fingerprint_agree(comm));
-    mltfr_watchdog_kick("data");
+    mltfr_watchdog_phase("reading interactions");
     MLTFR_TRY(mltfr_interactions_read(comm, set, &s->data));
-    mltfr_watchdog_kick("spaces");
+    mltfr_watchdog_phase("reading token spaces");
     mltfr_interactions_summary(s->data, summary, sizeof summary);
     mltfr_note("data    %s", summary);
     MLTFR_AGREE(comm, list_examples(s));

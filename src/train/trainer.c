@@ -36,7 +36,7 @@ static mltfr_status save(trainer *t)
 {
     mltfr_status st = MLTFR_OK;
 
-    mltfr_watchdog_kick("checkpoint");
+    mltfr_watchdog_phase("checkpoint");
     const mltfr_session *s = &t->session;
     const int64_t step = s->engine->at.step;
     char path[PATH_BYTES];
@@ -46,6 +46,7 @@ static mltfr_status save(trainer *t)
     mltfr_checkpoint_path(t->files.dir, step, path, sizeof path);
     const double begin = mltfr_seconds();
 
+    MLTFR_TRY(mltfr_check_finite(s->engine)); /* the one before is of more use than this */
     MLTFR_TRY(mltfr_checkpoint_write(s->engine, &t->loop, t->options->config, s->digest, path));
     t->checkpointed = step;
     mltfr_checkpoint_prune(s->comm, t->files.dir, s->set->checkpoint_keep, t->loop.best_step);
@@ -191,11 +192,6 @@ static void report_experts(trainer *t)
 /* Seconds a phase on this rank since the last such line, and the share spent inside MPI. */
 static void report_time(trainer *t, double seconds)
 {
-    static const char *const names[] = {
-#define X(name, text) text,
-        MLTFR_PHASE_LIST(X)
-#undef X
-    };
     const mltfr_engine *e = t->session.engine;
     const double mpi = mltfr_comm_seconds() - t->epoch_mpi;
     mltfr_text text = {0};
@@ -203,7 +199,7 @@ static void report_time(trainer *t, double seconds)
     mltfr_text_add(&text, "{\"kind\":\"time\",\"epoch\":%" PRId64 ",\"step\":%" PRId64, e->at.epoch,
                    e->at.step);
     for (int i = 0; i < MLTFR_SPENT_COUNT; i++)
-        mltfr_text_add(&text, ",\"%s\":%.6f", names[i], e->spent[i]);
+        mltfr_text_add(&text, ",\"%s\":%.6f", mltfr_spent_names[i], e->spent[i]);
     mltfr_text_add(&text, ",\"train\":%.6f,\"mpi\":%.6f,\"exposed\":%.4f}", seconds, mpi,
                    mpi / seconds);
     if (text.st == MLTFR_OK)
@@ -248,6 +244,7 @@ static mltfr_status validate(trainer *t)
     mltfr_session *s = &t->session;
     mltfr_metrics m;
 
+    MLTFR_TRY(mltfr_check_finite(s->engine)); /* a score would not say which tensor it is */
     MLTFR_TRY(mltfr_evaluate_engine(s->engine, s->data, MLTFR_SPLIT_VALID, &m));
     report_metrics(t, "valid", &m);
     const bool better = m.ndcg[1] > t->loop.best_ndcg;
@@ -279,8 +276,10 @@ static mltfr_status train_batch(trainer *t, int64_t epoch, int64_t i, int64_t *r
     mltfr_status st = MLTFR_OK;
     mltfr_batch *batch = NULL;
 
+    mltfr_watchdog_phase("step");
     MLTFR_AGREE(t->session.comm, next_batch(t, epoch, i, &batch));
     if (i == 0) {
+        mltfr_watchdog_phase("start of an epoch");
         MLTFR_TRY(mltfr_schedule_epoch(&t->session, epoch));
         t->loop.epoch_loss = 0.;
         t->loop.epoch_rows = 0;
@@ -438,7 +437,6 @@ mltfr_status mltfr_train(mltfr_comm *comm, const mltfr_settings *settings,
     mltfr_status st = MLTFR_OK;
     trainer t = {.options = options, .begin = mltfr_seconds()};
 
-    mltfr_watchdog_start(mltfr_comm_rank(comm), settings->run_timeout);
     if (has_ended(comm, settings, options->resume))
         goto done;
     MLTFR_TRY(mltfr_stop_begin(settings, mltfr_comm_rank(comm) == 0, &t.stop));
@@ -452,7 +450,6 @@ mltfr_status mltfr_train(mltfr_comm *comm, const mltfr_settings *settings,
     MLTFR_TRY(finish(&t));
 done:
     mltfr_stop_end();
-    mltfr_watchdog_start(0, 0);
     mltfr_run_files_close(&t.files);
     mltfr_session_close(&t.session);
     return st;

@@ -118,6 +118,9 @@ mltfr_cli_test(NAME train ARGS train ${words} STATUS 0 NP 0 3
   OUTPUT "trains the built-in synthetic example .*\ntest  ${line}")
 mltfr_cli_test(NAME train_quiet ARGS ${words} --quiet STATUS 0 OUTPUT "^test  ${line}")
 mltfr_cli_test(NAME train_stop ARGS train ${words} --set run.stop_after=2 STATUS 75 NP 0 3 OUTPUT "step 2")
+mltfr_cli_test(NAME train_finite ARGS train ${words} --set train.lr=10 --set train.weight_decay=10
+  --set train.epochs=20 --set checkpoint.every=1 STATUS 1 NP 0 3
+  ERROR "step [0-9]+, rank [0-9]: .* is not finite")
 mltfr_cli_test(NAME train_ended BEFORE "train ${small}" ARGS train ${words} STATUS 0 NP 0 2
   OUTPUT "ended.*\ntest  ${line}")
 mltfr_cli_test(NAME train_again BEFORE "train ${small}" ARGS train ${words} --resume=no STATUS 0

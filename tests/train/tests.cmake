@@ -49,6 +49,9 @@ foreach(variant few many sampled)
 endforeach()
 
 # These see the inside of the layer.
+mltfr_mpi_test(NAME train.finite SOURCE ${PROJECT_SOURCE_DIR}/tests/mpi/train_finite.c NP 1 3
+  LIBS mltfr_planted mltfr_train ARGS ${CMAKE_CURRENT_BINARY_DIR}/train_finite)
+target_include_directories(test.train.finite PRIVATE ${PROJECT_SOURCE_DIR}/src/train)
 foreach(topic gradient method)
   mltfr_mpi_test(NAME train.${topic} SOURCE ${PROJECT_SOURCE_DIR}/tests/mpi/train_${topic}.c
     NP 1 2 3 LIBS mltfr_golden mltfr_planted mltfr_train)
