@@ -11,7 +11,7 @@ program_packages=(
     libhdf5-openmpi-dev libyaml-dev libcjson-dev libxxhash-dev
 )
 test_packages=(
-    libcmocka-dev hdf5-tools python3 python3-h5py python3-numpy # read our files as a user would
+    libcmocka-dev hdf5-tools python3 python3-h5py python3-numpy python3-yaml # read files as a user would
     clang libclang-rt-14-dev clang-format clang-tidy codespell shellcheck git xz-utils
     slurm-wlm munge # tests/jobs starts them itself
     chromium fonts-dejavu-core python3-pil # tests/report looks at a page

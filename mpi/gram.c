@@ -10,8 +10,8 @@
  *                   \ rank 0 finishes  \ rank 1 finishes  -> owners of the columns
  *
  * A wide panel fills X less often, a narrow one takes less room; no rank holds more of S than its
- * own part and a few panels.  Receives of the finished columns are posted first, so the sends of
- * the finishing rank always arrive. */
+ * own part and a few panels.  What is below the diagonal of a panel is never looked at.  Receives
+ * of the finished columns are posted first, so the sends of the finishing rank always arrive. */
 #include "grid_impl.h"
 
 #include <mltfr/kernel.h>
@@ -49,7 +49,7 @@ typedef struct {
 
 /* ---- sums ---------------------------------------------------------------------------------- */
 
-/* The panel of one block; below the diagonal it is zero. */
+/* The panel of one block. */
 static void leaf(gram *m, int64_t block, double *out)
 {
     const int above = (int)m->start, wide = (int)(m->end - m->start), lead = (int)m->end;
@@ -65,15 +65,15 @@ static void leaf(gram *m, int64_t block, double *out)
         dgemm_("N", "T", &above, &wide, &k, &one, m->X, &lead, m->X + above, &lead, &zero, out,
                &lead, 1, 1);
     dsyrk_("U", "N", &wide, &k, &one, m->X + above, &lead, &zero, out + above, &lead, 1, 1);
-    for (int j = 0; j < wide; j++)
-        memset(out + (int64_t)j * lead + above + j + 1, 0, (size_t)(wide - j - 1) * sizeof *out);
 }
 
+/* Add the columns [start, end) of a panel down to the diagonal. */
 MLTFR_KERNEL
-static void add(int64_t n, const double *restrict x, double *restrict sum)
+static void add(int64_t start, int64_t end, const double *restrict x, double *restrict sum)
 {
-    for (int64_t i = 0; i < n; i++)
-        sum[i] += x[i];
+    for (int64_t j = start; j < end; j++, x += end, sum += end)
+        for (int64_t i = 0; i <= j; i++)
+            sum[i] += x[i];
 }
 
 /* The node [lo, hi) of own blocks into `out`; the panels after `work` are free. */
@@ -86,7 +86,7 @@ static void sum_node(gram *m, int64_t lo, int64_t hi, double *out, double *work)
     int64_t mid = lo + (hi - lo + 1) / 2;
     sum_node(m, lo, mid, out, work);
     sum_node(m, mid, hi, work, work + m->len);
-    add(m->len, work, out);
+    add(m->start, m->end, work, out);
 }
 
 static double *node_at(const gram *m, int i)
@@ -119,7 +119,7 @@ static void fold(gram *m, int64_t lo, int64_t hi, int *used, double *out, double
         int64_t mid = lo + (hi - lo + 1) / 2;
         fold(m, lo, mid, used, out, work);
         fold(m, mid, hi, used, work, work + m->len);
-        add(m->len, work, out);
+        add(m->start, m->end, work, out);
     }
 }
 
@@ -151,15 +151,14 @@ static void deliver(gram *m, const double *panel, int64_t at, int64_t width)
 
     for (int r = 0; r < g->down; r++) {
         int64_t rows = mltfr_cyclic_count(S->rows, g->block, r, g->down);
-        int64_t filled = mltfr_cyclic_count(m->end, g->block, r, g->down);
         if (rows == 0)
             continue;
         for (int64_t j = 0; j < width; j++)
-            for (int64_t i = 0; i < rows; i++)
-                m->part[j * rows + i] = i < filled
-                                            ? panel[(at - m->start + j) * m->end +
-                                                    mltfr_cyclic_global(i, g->block, r, g->down)]
-                                            : 0;
+            for (int64_t i = 0; i < rows; i++) {
+                int64_t row = mltfr_cyclic_global(i, g->block, r, g->down);
+                m->part[j * rows + i] =
+                    row <= at + j ? panel[(at - m->start + j) * m->end + row] : 0;
+            }
         MLTFR_MPI(MPI_Send(m->part, mltfr_count_to_int(rows * width), MPI_DOUBLE, r * g->across + c,
                            TAG_PANEL, g->comm->mpi));
     }
@@ -199,12 +198,11 @@ static void make_panel(gram *m, int64_t number)
 
 /* ---- the whole ----------------------------------------------------------------------------- */
 
-/* A quarter of the columns, at most panel_bytes, at least one block. */
+/* As many columns as take panel_bytes, at least one block. */
 static int64_t choose_width(const mltfr_matrix *S)
 {
     int64_t block = S->grid->block, fits = panel_bytes / 8 / S->rows / block;
-    int64_t quarter = (S->rows + 4 * block - 1) / (4 * block);
-    int64_t blocks = quarter < fits ? quarter : fits;
+    int64_t all = (S->rows + block - 1) / block, blocks = fits < all ? fits : all;
 
     return block * (blocks > 1 ? blocks : 1);
 }

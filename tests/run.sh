@@ -11,6 +11,12 @@ timeout 300 bash data/fetch.sh || echo "tests that need real data will be skippe
 
 logs=$(mktemp -d)
 trap 'rm -rf "$logs"' EXIT
+if timeout 120 /usr/bin/python3 -m pip install --quiet --disable-pip-version-check --no-deps \
+    --only-binary=:all: --require-hashes --target "$logs/python" -r tests/requirements.txt; then
+    export PYTHONPATH=$logs/python
+else
+    echo "the test against llama.cpp's reader will be skipped"
+fi
 
 # check PRESET [OPTION...]: configure, build and test; what CTest says is kept for the summary.
 check() {

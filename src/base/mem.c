@@ -4,10 +4,22 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
-enum { LINE = 64 };
+enum { LINE = 64, HUGE_PAGE = 2 << 20 };
 
 static size_t held, peak;
+
+/* A large block is faulted in by pages of 2 MiB: hundreds of times fewer faults, which are slow on
+ * virtual machines.  It is advice: where the system does not take it nothing is lost. */
+static void ask_for_huge_pages(char *block, size_t bytes)
+{
+    uintptr_t first = ((uintptr_t)block + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+    uintptr_t last = ((uintptr_t)block + bytes) / HUGE_PAGE * HUGE_PAGE;
+
+    if (first < last)
+        madvise(block + (first - (uintptr_t)block), last - first, MADV_HUGEPAGE);
+}
 
 mltfr_status mltfr_alloc(void *pointer, size_t count, size_t size)
 {
@@ -22,6 +34,7 @@ mltfr_status mltfr_alloc(void *pointer, size_t count, size_t size)
     block = aligned_alloc(LINE, whole);
     if (block == NULL)
         return mltfr_fail(MLTFR_E_NOMEM, "out of memory: %zu bytes", bytes);
+    ask_for_huge_pages(block, whole);
     memset(block, 0, whole);
     memcpy(block, &whole, sizeof whole);
     held += whole;

@@ -39,16 +39,16 @@ static void join_maps(const mltfr_conditioner *c, projection *p)
 static int64_t project_block(projection *p, int64_t block, int64_t at)
 {
     mltfr_llm *llm = p->llm;
-    int64_t r = llm->Z.width, n = mltfr_llm_fill(llm, block, llm->D, p->X);
+    int64_t r = llm->Z.width, n;
     void *Z = mltfr_rows_at(&llm->Z, at);
 
     if (p->wide) {
+        n = mltfr_llm_fill(llm, block, llm->D, p->X);
         mltfr_product_nn(n, r, llm->D, p->X, p->map, Z);
-        return n;
+    } else {
+        n = mltfr_llm_fill_slim(llm, block, p->X_slim);
+        mltfr_gemm_nn(n, r, llm->D, p->X_slim, llm->D, p->map_slim, r, 0, Z, r);
     }
-    for (int64_t i = 0; i < n * llm->D; i++)
-        p->X_slim[i] = (float)p->X[i];
-    mltfr_gemm_nn(n, r, llm->D, p->X_slim, llm->D, p->map_slim, r, 0, Z, r);
     return n;
 }
 
@@ -74,7 +74,7 @@ static mltfr_status projection_rooms(const mltfr_conditioner *c, projection *p)
 
     MLTFR_TRY(mltfr_rows_create(&llm->Z, n, r, p->wide));
     MLTFR_TRY(MLTFR_NEW(p->map, llm->D * r));
-    MLTFR_TRY(MLTFR_NEW(p->X, block * llm->D));
+    MLTFR_TRY(MLTFR_NEW(p->X, p->wide ? block * llm->D : 0));
     MLTFR_TRY(MLTFR_NEW(p->row, r));
     MLTFR_TRY(MLTFR_NEW(p->map_slim, p->wide ? 0 : llm->D * r));
     MLTFR_TRY(MLTFR_NEW(p->X_slim, p->wide ? 0 : block * llm->D));

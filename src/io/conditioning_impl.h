@@ -27,6 +27,8 @@ size_t mltfr_rows_element(const mltfr_rows *rows);
 void mltfr_rows_get(const mltfr_rows *rows, int64_t i, int64_t cols, const double *centre,
                     double *out);
 void mltfr_rows_put(mltfr_rows *rows, int64_t i, const double *in);
+/** The whole row, less `centre`, as float; of rows that are kept as float.  @local */
+void mltfr_rows_get_slim(const mltfr_rows *rows, int64_t i, const double *centre, float *out);
 
 /** Multiply row i by a number; its Euclidean norm.  @local */
 void mltfr_rows_scale(mltfr_rows *rows, int64_t i, double factor);
@@ -122,8 +124,9 @@ mltfr_status mltfr_llm_clean(mltfr_conditioner *c, mltfr_llm *llm, mltfr_llm_rep
 const mltfr_rows *mltfr_llm_block(mltfr_llm *llm, int64_t block, int64_t *first);
 /** One row of a token this rank has, as it is kept.  @local */
 void mltfr_llm_row(mltfr_llm *llm, int64_t id, void *out);
-/** Kept rows of block b, centred, [rows][cols]; how many.  @local */
+/** Kept rows of block b, centred, [rows][cols]; how many; and as float, whole.  @local */
 int64_t mltfr_llm_fill(void *llm, int64_t block, int64_t cols, double *X);
+int64_t mltfr_llm_fill_slim(mltfr_llm *llm, int64_t block, float *X);
 int64_t mltfr_llm_kept_index(const mltfr_llm *llm, int64_t id);
 /** Mean of the kept rows, and mean cosine of two different ones. */
 mltfr_status mltfr_llm_mean(mltfr_conditioner *c, mltfr_llm *llm, double *cosine);

@@ -90,6 +90,16 @@ int64_t mltfr_llm_fill(void *context, int64_t block, int64_t cols, double *X)
     return n;
 }
 
+int64_t mltfr_llm_fill_slim(mltfr_llm *llm, int64_t block, float *X)
+{
+    int64_t before = llm->kept_before[block], n = llm->kept_before[block + 1] - before, first;
+    const mltfr_rows *rows = mltfr_llm_block(llm, block, &first);
+
+    for (int64_t i = 0; i < n; i++)
+        mltfr_rows_get_slim(rows, llm->kept[before + i] - first, llm->mean, X + i * llm->D);
+    return n;
+}
+
 /* ---- moments ------------------------------------------------------------------------------- */
 
 mltfr_status mltfr_llm_cosine(mltfr_conditioner *c, const mltfr_llm *llm, int64_t width,

@@ -41,6 +41,22 @@ static void widen(int64_t n, const float *restrict in, double *restrict out)
 }
 
 MLTFR_KERNEL
+static void centre_wide(int64_t n, const float *restrict in, const double *restrict centre,
+                        double *restrict out)
+{
+    for (int64_t j = 0; j < n; j++)
+        out[j] = (double)in[j] - centre[j];
+}
+
+MLTFR_KERNEL
+static void centre_slim(int64_t n, const float *restrict in, const double *restrict centre,
+                        float *restrict out)
+{
+    for (int64_t j = 0; j < n; j++)
+        out[j] = (float)((double)in[j] - centre[j]);
+}
+
+MLTFR_KERNEL
 static void narrow(int64_t n, const double *restrict in, float *restrict out)
 {
     for (int64_t j = 0; j < n; j++)
@@ -57,12 +73,21 @@ static void subtract(int64_t n, const double *restrict x, double *restrict out)
 void mltfr_rows_get(const mltfr_rows *rows, int64_t i, int64_t cols, const double *centre,
                     double *out)
 {
+    const void *row = mltfr_rows_at(rows, i);
+
     if (rows->wide)
-        memcpy(out, mltfr_rows_at(rows, i), (size_t)cols * sizeof *out);
+        memcpy(out, row, (size_t)cols * sizeof *out);
+    else if (centre == NULL)
+        widen(cols, row, out);
     else
-        widen(cols, mltfr_rows_at(rows, i), out);
-    if (centre != NULL)
+        centre_wide(cols, row, centre, out);
+    if (rows->wide && centre != NULL)
         subtract(cols, centre, out);
+}
+
+void mltfr_rows_get_slim(const mltfr_rows *rows, int64_t i, const double *centre, float *out)
+{
+    centre_slim(rows->width, mltfr_rows_at(rows, i), centre, out);
 }
 
 void mltfr_rows_put(mltfr_rows *rows, int64_t i, const double *in)

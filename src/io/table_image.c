@@ -88,6 +88,15 @@ void mltfr_image_close(mltfr_image *image)
     memset(image, 0, sizeof *image);
 }
 
+void mltfr_image_forget(const mltfr_image *image, size_t offset, size_t bytes)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t first = (offset + page - 1) / page * page, last = (offset + bytes) / page * page;
+
+    if (image->mapped && first < last)
+        madvise((void *)(uintptr_t)(image->data + first), last - first, MADV_DONTNEED);
+}
+
 bool mltfr_slice_is(mltfr_slice text, const char *word)
 {
     return text.bytes == strlen(word) && memcmp(text.data, word, text.bytes) == 0;

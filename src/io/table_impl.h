@@ -55,6 +55,9 @@ mltfr_status mltfr_image_borrow(const char *name, const void *data, size_t bytes
 mltfr_status mltfr_image_join(const char *name, mltfr_image *pieces, int64_t count,
                               mltfr_image *out);
 void mltfr_image_close(mltfr_image *image);
+/* Bytes that are not needed soon no longer count as this process's memory; reading them again
+ * brings them back. */
+void mltfr_image_forget(const mltfr_image *image, size_t offset, size_t bytes);
 
 /* Make `data` hold bytes [offset, offset + bytes), which are inside: for headers and strings. */
 void mltfr_image_need(const mltfr_image *image, size_t offset, size_t bytes);

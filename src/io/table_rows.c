@@ -8,6 +8,8 @@
 #include <string.h>
 #include <xxhash.h>
 
+enum { CHUNK = 16 << 20 }; /* bytes hashed at a time */
+
 /* Are all exponents below that of Inf and NaN?  Integer arithmetic: it vectorises. */
 MLTFR_KERNEL static bool all_finite(const float *x, int64_t n)
 {
@@ -69,7 +71,9 @@ mltfr_status mltfr_table_tensor_hash(const mltfr_table_tensor *tensor, uint64_t 
         const uint8_t *here = mltfr_image_span(tensor->image, at, &n);
 
         n = n < end - at ? n : end - at;
+        n = n < CHUNK ? n : CHUNK;
         XXH64_update(state, here, n);
+        mltfr_image_forget(tensor->image, at, n);
     }
     *out = XXH64_digest(state);
     XXH64_freeState(state);

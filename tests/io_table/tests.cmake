@@ -6,6 +6,7 @@ endforeach()
 # Against the reader of llama.cpp, where its Python package is there.
 add_executable(test.io.table_dump ${PROJECT_SOURCE_DIR}/tests/support/table_dump.c)
 target_link_libraries(test.io.table_dump PRIVATE mltfr_io)
+find_program(MLTFR_PYTHON NAMES python3 PATHS /usr/bin NO_DEFAULT_PATH) # the one with Debian's modules
 find_program(MLTFR_PYTHON NAMES python3)
 mltfr_script_test(NAME io.table_gguf LABELS unit
   COMMAND ${MLTFR_PYTHON} ${CMAKE_CURRENT_LIST_DIR}/gguf_reference.py
