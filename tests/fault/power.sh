@@ -19,7 +19,7 @@ mount -o loop "$scratch/image" "$disk" 2>"$scratch/err" ||
 mounts+=("$disk" "$copy")
 
 # The last step that was reported: the checkpoint of the one before is behind the run.
-acknowledged() { tail -n 2 "$run/metrics.jsonl" 2>/dev/null | sed -n 's/.*"step":\([0-9]*\),"loss.*/\1/p' | tail -1; }
+acknowledged() { tail -n 20 "$run/metrics.jsonl" 2>/dev/null | sed -n 's/.*"step":\([0-9]*\),"loss.*/\1/p' | tail -1; }
 beyond() { local step; step=$(acknowledged); [[ $step ]] && ((step > $1)); }
 
 make_data

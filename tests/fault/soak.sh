@@ -10,7 +10,7 @@ steps=${1:-20000}
 
 run=$scratch/run
 # step_now: the last step that was reported.
-step_now() { tail -n 3 "$run/metrics.jsonl" 2>/dev/null | sed -n 's/.*"kind":"step","step":\([0-9]*\),.*/\1/p' | tail -1; }
+step_now() { tail -n 20 "$run/metrics.jsonl" 2>/dev/null | sed -n 's/.*"kind":"step","step":\([0-9]*\),.*/\1/p' | tail -1; }
 beyond() { local step; step=$(step_now); ! kill -0 "$mpirun" 2>/dev/null || { [[ $step ]] && ((step > $1)); }; }
 
 # sample FILE: a line a rank of KiB resident and files open.
