@@ -13,12 +13,17 @@
  *  text form, whatever their ids look like; this program's own form keeps its numbers. */
 typedef struct {
     int64_t users, items, count;
-    int64_t *offsets;      /**< [users + 1] */
-    int32_t *ids;          /**< [count] */
-    char **user_names;     /**< [users], as in the source */
-    char **item_names;     /**< [items]: that of item i is item_names[i - 1] */
-    int64_t duplicates;    /**< repeated (user, item, time) rows that were dropped */
-    int64_t short_users;   /**< users with fewer than 3 items: no validation and test item */
+    int64_t *offsets;   /**< [users + 1] */
+    int32_t *ids;       /**< [count] */
+    char **user_names;  /**< [users], as in the source */
+    char **item_names;  /**< [items]: that of item i is item_names[i - 1] */
+    int64_t duplicates; /**< repeated (user, item, time) rows that were dropped */
+    int64_t dropped, dropped_users, dropped_items; /**< by data.min_user and data.min_item */
+    int64_t *cuts;         /**< NULL: leave-one-out; else [users][2], a split by time: how many of a
+                                user's items train, and how many are older than the test */
+    double *times;         /**< [count] until the split by time is cut; else NULL */
+    int64_t short_users;   /**< users without a held-out case: with leave-one-out those with fewer
+                                than 3 items */
     int64_t only_held_out; /**< items that occur in validation or test items only */
 } mltfr_interactions;
 
@@ -63,11 +68,13 @@ mltfr_status mltfr_interactions_examples(const mltfr_interactions *data, int64_t
 /** How many of a user's items train: the first ones.  @local */
 int64_t mltfr_interactions_trains(const mltfr_interactions *data, int64_t user);
 
-/** Held-out cases by user; users with fewer than 3 items have none.  @local */
+/** Held-out cases by user: with leave-one-out the last item but one or the last, of users with 3
+ *  items at least; in a split by time a user's first item of the period, after all older ones.
+ *  @local */
 mltfr_status mltfr_interactions_cases(const mltfr_interactions *data, int64_t max_len,
                                       mltfr_split split, mltfr_case **out, int64_t *count);
 
-/** `users=943 items=1682 interactions=100000 ...` into text.  @local */
+/** `users=943 items=1682 interactions=100000 ...` into text, on one line.  @local */
 void mltfr_interactions_summary(const mltfr_interactions *data, char *text, size_t bytes);
 
 #endif

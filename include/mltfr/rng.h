@@ -21,7 +21,8 @@ typedef enum {
     MLTFR_RNG_NEGATIVES,
     MLTFR_RNG_HELD_OUT,
     MLTFR_RNG_SYNTHETIC,
-    MLTFR_RNG_CONTROL /**< tables of tokens.control; step = LLM, or their number: all together */
+    MLTFR_RNG_CONTROL, /**< tables of tokens.control; step = LLM, or their number: all together */
+    MLTFR_RNG_TIES     /**< equal times of data.ties: shuffled; step = user */
 } mltfr_rng_purpose;
 
 /** Mix 64 bits so that each input bit moves each output bit (a bijection). */

@@ -6,12 +6,64 @@
 
 #include "app_impl.h"
 
+#include <stdlib.h>
+
 static void say_summary(const mltfr_interactions *data)
 {
     char summary[512];
 
     mltfr_interactions_summary(data, summary, sizeof summary);
     mltfr_say("%s", summary);
+}
+
+static int by_value(const void *x, const void *y)
+{
+    const int64_t a = *(const int64_t *)x, b = *(const int64_t *)y;
+
+    return (a > b) - (a < b);
+}
+
+/* `name  min=.. median=.. mean=.. max=..` of n counts, which are put in order. */
+static void say_counts(const char *name, int64_t n, int64_t *counts)
+{
+    double sum = 0.;
+
+    qsort(counts, (size_t)n, sizeof *counts, by_value);
+    for (int64_t i = 0; i < n; i++)
+        sum += (double)counts[i];
+    mltfr_say("%-22s least=%lld median=%lld mean=%.2f most=%lld", name, (long long)counts[0],
+              (long long)counts[n / 2], sum / (double)n, (long long)counts[n - 1]);
+}
+
+/* What a user would ask of the data next.  @local */
+static mltfr_status say_statistics(const mltfr_interactions *data)
+{
+    mltfr_status st = MLTFR_OK;
+    int64_t *users = NULL, *items = NULL, valid = 0, test = 0, trains = 0;
+    mltfr_case *cases = NULL;
+
+    MLTFR_TRY(MLTFR_NEW(users, data->users));
+    MLTFR_TRY(MLTFR_NEW(items, data->items));
+    for (int64_t u = 0; u < data->users; u++) {
+        users[u] = data->offsets[u + 1] - data->offsets[u];
+        trains += mltfr_interactions_trains(data, u);
+    }
+    for (int64_t i = 0; i < data->count; i++)
+        items[data->ids[i] - 1]++;
+    say_counts("interactions a user", data->users, users);
+    say_counts("interactions an item", data->items, items);
+    MLTFR_TRY(mltfr_interactions_cases(data, 1, MLTFR_SPLIT_VALID, &cases, &valid));
+    MLTFR_FREE(cases);
+    MLTFR_TRY(mltfr_interactions_cases(data, 1, MLTFR_SPLIT_TEST, &cases, &test));
+    mltfr_say("%-22s density=%.6f train=%lld valid_users=%lld test_users=%lld",
+              data->cuts != NULL ? "split by time" : "split leave-one-out",
+              (double)data->count / (double)data->users / (double)data->items, (long long)trains,
+              (long long)valid, (long long)test);
+done:
+    MLTFR_FREE(users);
+    MLTFR_FREE(items);
+    MLTFR_FREE(cases);
+    return st;
 }
 
 /* A whole number from an option; its range is the maker's affair. */
@@ -50,6 +102,7 @@ static mltfr_status convert(mltfr_comm *comm, const mltfr_settings *settings, co
     if (out != NULL)
         MLTFR_TRY(mltfr_interactions_write(comm, out, data));
     say_summary(data);
+    MLTFR_AGREE(comm, say_statistics(data));
 done:
     mltfr_interactions_destroy(&data);
     return st;

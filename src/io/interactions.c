@@ -17,10 +17,28 @@ mltfr_status mltfr_interactions_parse(const mltfr_settings *settings, mltfr_inte
     if (format == MLTFR_DATA_FORMAT_AUTO)
         MLTFR_TRY(mltfr_reader_format(&text, settings, &format));
     MLTFR_TRY(mltfr_rows_parse(&rows, &text, settings, format));
-    MLTFR_TRY(mltfr_rows_finish(&rows, out));
+    MLTFR_TRY(mltfr_rows_finish(&rows, settings, out));
 done:
     mltfr_rows_free(&rows);
     mltfr_reader_free(&text);
+    return st;
+}
+
+/* What the settings leave out, and the split.  A file in the HDF5 form keeps the split it has. */
+static mltfr_status prepare(const mltfr_settings *settings, mltfr_interactions *data)
+{
+    mltfr_status st = MLTFR_OK;
+
+    MLTFR_TRY(mltfr_interactions_filter(data, settings->data_min_user, settings->data_min_item));
+    if (settings->data_split == MLTFR_DATA_SPLIT_TIME && data->times == NULL && data->cuts == NULL)
+        MLTFR_FAIL(MLTFR_E_DATA,
+                   "%s: data.split: time needs times, which this form does not keep: convert the "
+                   "text form again with data.split: time",
+                   settings->data_path);
+    if (data->times != NULL)
+        MLTFR_TRY(mltfr_interactions_cut(data, settings->data_split_share));
+    MLTFR_FREE(data->times);
+done:
     return st;
 }
 
@@ -52,7 +70,9 @@ static mltfr_status make_copy(const header *n, mltfr_interactions **out)
     MLTFR_TRY(MLTFR_NEW(*out, 1));
     d = *out;
     *d = n->head;
-    d->offsets = NULL, d->ids = NULL, d->user_names = d->item_names = NULL;
+    d->offsets = NULL, d->ids = NULL, d->user_names = d->item_names = NULL, d->cuts = NULL;
+    if (n->head.cuts != NULL)
+        MLTFR_TRY(MLTFR_NEW(d->cuts, 2 * d->users));
     MLTFR_TRY(MLTFR_NEW(d->offsets, d->users + 1));
     MLTFR_TRY(MLTFR_NEW(d->ids, d->count));
     MLTFR_TRY(mltfr_names_alloc(d->users, n->user_bytes, &d->user_names));
@@ -84,6 +104,8 @@ static mltfr_status share(mltfr_comm *comm, mltfr_interactions **data)
     d = *data;
     mltfr_comm_bcast(comm, d->offsets, (d->users + 1) * (int64_t)sizeof *d->offsets, 0);
     mltfr_comm_bcast(comm, d->ids, d->count * (int64_t)sizeof *d->ids, 0);
+    if (d->cuts != NULL)
+        mltfr_comm_bcast(comm, d->cuts, 2 * d->users * (int64_t)sizeof *d->cuts, 0);
     bcast_names(comm, d->user_names, d->users, n.user_bytes);
     bcast_names(comm, d->item_names, d->items, n.item_bytes);
 done:
@@ -105,6 +127,7 @@ mltfr_status mltfr_interactions_read(mltfr_comm *comm, const mltfr_settings *set
         MLTFR_TRY(mltfr_interactions_load(comm, settings->data_path, &data));
     else
         MLTFR_AGREE(comm, root ? mltfr_interactions_parse(settings, &data) : MLTFR_OK);
+    MLTFR_AGREE(comm, root ? prepare(settings, data) : MLTFR_OK);
     MLTFR_TRY(share(comm, &data));
     *out = data;
     data = NULL;
@@ -119,6 +142,8 @@ void mltfr_interactions_destroy(mltfr_interactions **data)
         return;
     MLTFR_FREE((*data)->offsets);
     MLTFR_FREE((*data)->ids);
+    MLTFR_FREE((*data)->cuts);
+    MLTFR_FREE((*data)->times);
     MLTFR_FREE((*data)->user_names);
     MLTFR_FREE((*data)->item_names);
     MLTFR_FREE(*data);

@@ -3,6 +3,7 @@
  *      /interactions                   attributes format, version, duplicates
  *          offsets [users + 1]         int64   where the items of a user start in ids
  *          ids [interactions]          int32   items, 1-based, oldest first
+ *          cuts [2 users]              int64   of a split by time, else none
  *          user_names_offsets, user_names_bytes, item_names_offsets, item_names_bytes
  *
  * Names lie without ends between their offsets.  Each rank writes its share of every array; on
@@ -73,6 +74,8 @@ mltfr_status mltfr_interactions_put(mltfr_comm *comm, mltfr_file *file,
 
     MLTFR_TRY(put_array(comm, file, GROUP "/offsets", MLTFR_I64, data->users + 1, data->offsets));
     MLTFR_TRY(put_array(comm, file, GROUP "/ids", MLTFR_I32, data->count, data->ids));
+    if (data->cuts != NULL)
+        MLTFR_TRY(put_array(comm, file, GROUP "/cuts", MLTFR_I64, 2 * data->users, data->cuts));
     MLTFR_TRY(put_names(comm, file, GROUP "/user_names", data->user_names, data->users));
     MLTFR_TRY(put_names(comm, file, GROUP "/item_names", data->item_names, data->items));
     MLTFR_TRY(mltfr_file_set_text(file, GROUP, "format", FORMAT));
@@ -110,7 +113,7 @@ typedef struct {
     const char *path;
     int64_t bytes; /* of the file: no array can hold more */
     int64_t duplicates;
-    array offsets, ids, user_offsets, user_bytes, item_offsets, item_bytes;
+    array offsets, ids, cuts, user_offsets, user_bytes, item_offsets, item_bytes;
 } source;
 
 static mltfr_status check_header(source *s)
@@ -175,6 +178,8 @@ static mltfr_status read_arrays(source *s)
     MLTFR_AGREE(s->comm, check_header(s));
     MLTFR_TRY(read_array(s, GROUP "/offsets", MLTFR_I64, &s->offsets));
     MLTFR_TRY(read_array(s, GROUP "/ids", MLTFR_I32, &s->ids));
+    if (mltfr_file_has(s->file, GROUP "/cuts"))
+        MLTFR_TRY(read_array(s, GROUP "/cuts", MLTFR_I64, &s->cuts));
     MLTFR_TRY(read_array(s, GROUP "/user_names_offsets", MLTFR_I64, &s->user_offsets));
     MLTFR_TRY(read_array(s, GROUP "/user_names_bytes", MLTFR_U8, &s->user_bytes));
     MLTFR_TRY(read_array(s, GROUP "/item_names_offsets", MLTFR_I64, &s->item_offsets));
@@ -210,6 +215,24 @@ static mltfr_status check_ids(const source *s, int64_t items)
         if (ids[i] < 1 || ids[i] > items)
             return mltfr_fail(MLTFR_E_DATA, "%s: ids[%lld] is %d, 1 to %lld are allowed", s->path,
                               (long long)i, ids[i], (long long)items);
+    return MLTFR_OK;
+}
+
+/* Cuts rise within a user's items. */
+static mltfr_status check_cuts(const source *s)
+{
+    const int64_t *cuts = s->cuts.data, *at = s->offsets.data, users = s->offsets.n - 1;
+
+    if (cuts == NULL)
+        return MLTFR_OK;
+    if (s->cuts.n != 2 * users)
+        return mltfr_fail(MLTFR_E_DATA, "%s: %lld cuts for %lld users", s->path,
+                          (long long)s->cuts.n, (long long)users);
+    for (int64_t u = 0; u < users; u++)
+        if (cuts[2 * u] < 0 || cuts[2 * u + 1] < cuts[2 * u] || at[u + 1] - at[u] < cuts[2 * u + 1])
+            return mltfr_fail(MLTFR_E_DATA, "%s: cuts[%lld] is %lld and %lld of %lld items",
+                              s->path, (long long)u, (long long)cuts[2 * u],
+                              (long long)cuts[2 * u + 1], (long long)(at[u + 1] - at[u]));
     return MLTFR_OK;
 }
 
@@ -253,9 +276,11 @@ static mltfr_status build(source *s, mltfr_interactions **out)
         MLTFR_FAIL(MLTFR_E_DATA, "%s: %lld user names for %lld users", s->path,
                    (long long)s->user_offsets.n - 1, (long long)d->users);
     MLTFR_TRY(check_ids(s, d->items));
+    MLTFR_TRY(check_cuts(s));
     d->offsets = s->offsets.data;
     d->ids = s->ids.data;
-    s->offsets.data = s->ids.data = NULL;
+    d->cuts = s->cuts.data;
+    s->offsets.data = s->ids.data = s->cuts.data = NULL;
     MLTFR_TRY(mltfr_interactions_count(d));
     *out = d;
     d = NULL;
@@ -277,6 +302,7 @@ done:
     mltfr_file_destroy(&s.file);
     MLTFR_FREE(s.offsets.data);
     MLTFR_FREE(s.ids.data);
+    MLTFR_FREE(s.cuts.data);
     MLTFR_FREE(s.user_offsets.data);
     MLTFR_FREE(s.user_bytes.data);
     MLTFR_FREE(s.item_offsets.data);

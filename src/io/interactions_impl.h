@@ -92,12 +92,22 @@ mltfr_status mltfr_rows_add(mltfr_rows *rows, const mltfr_reader *text, mltfr_sl
                             mltfr_slice item, double time);
 
 /** Sequences by user and time, duplicates dropped, counts made; uses the rows up. */
-mltfr_status mltfr_rows_finish(mltfr_rows *rows, mltfr_interactions **out);
+mltfr_status mltfr_rows_finish(mltfr_rows *rows, const mltfr_settings *settings,
+                               mltfr_interactions **out);
 void mltfr_rows_free(mltfr_rows *rows);
 
 /** Parse a text of a known form into rows. */
 mltfr_status mltfr_rows_parse(mltfr_rows *rows, mltfr_reader *text, const mltfr_settings *settings,
                               int format);
+
+/** Drop users and items with fewer interactions than these, again and again until none is left.
+ *  @return MLTFR_E_DATA where nothing is left */
+mltfr_status mltfr_interactions_filter(mltfr_interactions *data, int64_t min_user,
+                                       int64_t min_item);
+
+/** Cut by time: the newest `share` of the interactions is for the test, as much before it for
+ *  validation.  Needs data->times, rising within a user. */
+mltfr_status mltfr_interactions_cut(mltfr_interactions *data, double share);
 
 /** Count short users and items that are only held out. */
 mltfr_status mltfr_interactions_count(mltfr_interactions *data);

@@ -4,6 +4,7 @@
 #include "interactions_impl.h"
 
 #include <mltfr/mem.h>
+#include <mltfr/rng.h>
 
 #include <string.h>
 
@@ -117,6 +118,8 @@ static mltfr_status fill(mltfr_interactions *data, const mltfr_rows *rows)
             if (rows->timed && seen[r->item] == run)
                 continue;
             seen[r->item] = run;
+            if (data->times != NULL)
+                data->times[kept] = r->time;
             data->ids[kept++] = r->item + 1;
         }
         data->offsets[u + 1] = kept;
@@ -128,12 +131,47 @@ done:
     return st;
 }
 
-mltfr_status mltfr_rows_finish(mltfr_rows *rows, mltfr_interactions **out)
+/* Equal times of a user in an order drawn by the seed. */
+static void shuffle_ties(mltfr_rows *rows, const int64_t *offsets, uint64_t seed)
+{
+    for (int64_t u = 0; u < rows->users.count; u++) {
+        const uint64_t key = mltfr_rng_key(seed, MLTFR_RNG_TIES, (uint64_t)u);
+
+        for (int64_t from = offsets[u], end; from < offsets[u + 1]; from = end) {
+            for (end = from + 1;
+                 end < offsets[u + 1] && rows->row[end].time == rows->row[from].time;)
+                end++;
+            for (int64_t i = end - 1; i > from; i--) {
+                const int64_t j =
+                    from + (int64_t)mltfr_rng_below(key, (uint64_t)i, (uint64_t)(i - from + 1));
+                const row swap = rows->row[i];
+
+                rows->row[i] = rows->row[j];
+                rows->row[j] = swap;
+            }
+        }
+    }
+}
+
+/* What asks for times, of a file that has none. */
+static mltfr_status check_times(const mltfr_rows *rows, const mltfr_settings *settings)
+{
+    const bool split = settings->data_split == MLTFR_DATA_SPLIT_TIME;
+
+    if (rows->timed || (!split && settings->data_ties == MLTFR_DATA_TIES_INPUT))
+        return MLTFR_OK;
+    return mltfr_fail(MLTFR_E_DATA, "%s: %s needs times, and this file has none",
+                      settings->data_path, split ? "data.split: time" : "data.ties: shuffled");
+}
+
+mltfr_status mltfr_rows_finish(mltfr_rows *rows, const mltfr_settings *settings,
+                               mltfr_interactions **out)
 {
     mltfr_status st = MLTFR_OK;
     mltfr_interactions *data = NULL;
 
     *out = NULL;
+    MLTFR_TRY(check_times(rows, settings));
     MLTFR_TRY(MLTFR_NEW(data, 1));
     data->users = rows->users.count;
     data->items = rows->items.count;
@@ -143,6 +181,10 @@ mltfr_status mltfr_rows_finish(mltfr_rows *rows, mltfr_interactions **out)
     MLTFR_TRY(mltfr_idmap_names(&rows->users, &data->user_names));
     MLTFR_TRY(mltfr_idmap_names(&rows->items, &data->item_names));
     MLTFR_TRY(group_by_user(rows, data->offsets));
+    if (settings->data_ties == MLTFR_DATA_TIES_SHUFFLED)
+        shuffle_ties(rows, data->offsets, (uint64_t)settings->train_seed);
+    if (settings->data_split == MLTFR_DATA_SPLIT_TIME)
+        MLTFR_TRY(MLTFR_NEW(data->times, data->count));
     MLTFR_TRY(fill(data, rows));
     MLTFR_TRY(mltfr_interactions_count(data));
     *out = data;

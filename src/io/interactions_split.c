@@ -1,9 +1,10 @@
-/* The leave-one-out split (method, Protocol) as views of the sequences, and their statistics.
+/* The splits (method, Protocol) as views of the sequences, and their statistics.
  *
  *      s[0] ... s[n-3] | s[n-2]     | s[n-1]        n >= 3
  *      trains          | validation | test
  *
- * A shorter sequence trains whole and is not evaluated. */
+ * A shorter sequence trains whole and is not evaluated.  In a split by time the two cuts are the
+ * same two moments for all users, and the first item behind a cut is held out. */
 #include "interactions_impl.h"
 
 #include <mltfr/mem.h>
@@ -21,7 +22,21 @@ int64_t mltfr_interactions_trains(const mltfr_interactions *data, int64_t u)
 {
     int64_t n = length(data, u);
 
+    if (data->cuts != NULL)
+        return data->cuts[2 * u];
     return n >= SHORTEST ? n - 2 : n;
+}
+
+/* Where the held-out item of a split lies in user u's sequence; 0: there is none. */
+static int64_t held_out(const mltfr_interactions *data, int64_t u, mltfr_split split)
+{
+    const int64_t n = length(data, u), *cuts = data->cuts + 2 * u;
+
+    if (data->cuts == NULL)
+        return n < SHORTEST ? 0 : split == MLTFR_SPLIT_TEST ? n - 1 : n - 2;
+    if (split == MLTFR_SPLIT_TEST)
+        return cuts[1] < n ? cuts[1] : 0;
+    return cuts[0] < cuts[1] ? cuts[0] : 0;
 }
 
 /* The windows of user u, newest first, into `out` if there is one; returns their number. */
@@ -62,16 +77,15 @@ mltfr_status mltfr_interactions_cases(const mltfr_interactions *data, int64_t ma
                                       mltfr_split split, mltfr_case **out, int64_t *count)
 {
     mltfr_status st;
-    int64_t held = split == MLTFR_SPLIT_TEST ? 1 : 2;
 
     *count = 0;
     if ((st = MLTFR_NEW(*out, data->users - data->short_users)) != MLTFR_OK)
         return st;
     for (int64_t u = 0; u < data->users; u++) {
-        int64_t end = data->offsets[u + 1] - held, past = length(data, u) - held;
-        int64_t n = past < max_len ? past : max_len;
+        const int64_t past = held_out(data, u, split), end = data->offsets[u] + past;
+        const int64_t n = past < max_len ? past : max_len;
 
-        if (length(data, u) >= SHORTEST)
+        if (past > 0)
             (*out)[(*count)++] = (mltfr_case){(int32_t)u, (int32_t)n, data->ids[end], end - n};
     }
     return st;
@@ -89,7 +103,8 @@ mltfr_status mltfr_interactions_count(mltfr_interactions *data)
     for (int64_t u = 0; u < data->users; u++) {
         const int32_t *s = data->ids + data->offsets[u];
 
-        data->short_users += length(data, u) < SHORTEST;
+        data->short_users +=
+            held_out(data, u, MLTFR_SPLIT_VALID) == 0 && held_out(data, u, MLTFR_SPLIT_TEST) == 0;
         for (int64_t i = 0; i < mltfr_interactions_trains(data, u); i++) {
             data->only_held_out -= !trained[s[i] - 1];
             trained[s[i] - 1] = true;
@@ -101,10 +116,15 @@ mltfr_status mltfr_interactions_count(mltfr_interactions *data)
 
 void mltfr_interactions_summary(const mltfr_interactions *data, char *text, size_t bytes)
 {
-    snprintf(text, bytes,
-             "users=%lld items=%lld interactions=%lld duplicates=%lld short_users=%lld "
-             "only_held_out=%lld",
-             (long long)data->users, (long long)data->items, (long long)data->count,
-             (long long)data->duplicates, (long long)data->short_users,
-             (long long)data->only_held_out);
+    const int n = snprintf(
+        text, bytes,
+        "users=%lld items=%lld interactions=%lld duplicates=%lld short_users=%lld "
+        "only_held_out=%lld",
+        (long long)data->users, (long long)data->items, (long long)data->count,
+        (long long)data->duplicates, (long long)data->short_users, (long long)data->only_held_out);
+
+    if (data->dropped > 0 && n > 0 && (size_t)n < bytes)
+        snprintf(text + n, bytes - (size_t)n, " dropped=%lld dropped_users=%lld dropped_items=%lld",
+                 (long long)data->dropped, (long long)data->dropped_users,
+                 (long long)data->dropped_items);
 }

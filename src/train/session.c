@@ -44,6 +44,8 @@ static uint64_t digest_of(const mltfr_session *s)
         h = mltfr_mix64(h ^ (uint64_t)s->data->offsets[u + 1]);
     for (int64_t i = 0; i < s->data->count; i++)
         h = mltfr_mix64(h ^ (uint64_t)s->data->ids[i]);
+    for (int64_t i = 0; s->data->cuts != NULL && i < 2 * s->data->users; i++)
+        h = mltfr_mix64(h ^ (uint64_t)s->data->cuts[i]);
     return s->spaces == NULL ? h : mltfr_mix64(h ^ s->spaces->digest);
 }
 

@@ -29,11 +29,15 @@ mltfr_same_test(explain explain ${verbs_run} --users @RUN@/users.txt --out @OUT@
 mltfr_same_test(explain_all explain ${verbs_run} --users all --tokens 50 --out @OUT@/all.json)
 mltfr_same_test(evaluate evaluate ${verbs_run} --split valid --metrics coverage,popularity,length
   --per-user @OUT@/users.csv --out @OUT@/metrics.json)
+mltfr_same_test(data data @RUN@/data.csv --out @OUT@/data.h5 --set data.min_user=3 --set data.min_item=9
+  --set data.split=time --set data.ties=shuffled)
 
 if(MLTFR_H5PY)
   mltfr_script_test(NAME verbs.check LABELS verbs COMMAND ${MLTFR_H5PY}
     ${PROJECT_SOURCE_DIR}/tests/verbs/check.py $<TARGET_FILE:mltfr_dist> ${MLTFR_VERBS_RUN})
   set_tests_properties(verbs.check PROPERTIES FIXTURES_REQUIRED verbs_run)
+  mltfr_script_test(NAME verbs.data LABELS verbs COMMAND ${MLTFR_H5PY}
+    ${PROJECT_SOURCE_DIR}/tests/verbs/data.py $<TARGET_FILE:mltfr_dist>)
 endif()
 
 # Wrong uses: one line that says what to do.
@@ -86,3 +90,10 @@ mltfr_wrong_test(evaluate_write 1 "none/u.csv.part: No such file"
   evaluate ${verbs_run} --out m.json --per-user none/u.csv)
 mltfr_wrong_test(evaluate_data 1 "written with other interactions or token spaces"
   evaluate ${verbs_run} --set data.path=@RUN@/planted.h5)
+
+mltfr_wrong_test(data_column 1 "the header has no column 'item'" data @RUN@/data.csv --set data.item_field=item)
+mltfr_wrong_test(data_core 1 "data.min_user = 1000 and data.min_item = 1 leave none of 150 users"
+  data @RUN@/data.csv --set data.min_user=1000)
+mltfr_wrong_test(data_directory 1 "Is a directory" data @RUN@)
+mltfr_cli_test(NAME data_split ARGS data d.csv --set data.split=random STATUS 2 DATA "user_id,item_id\na,b\n"
+  ERROR "data.split: random is not allowed: must be one of leave-one-out, time")
