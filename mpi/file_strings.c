@@ -66,3 +66,72 @@ done:
     MLTFR_FREE(packed);
     return st;
 }
+
+/* The strings of an array that is open, `bytes` each: 0 for strings of any length. */
+static mltfr_status unpack(hid_t set, hid_t type, int64_t n, size_t bytes, char ***out)
+{
+    mltfr_status st = MLTFR_OK;
+    const hid_t memory = bytes > 0 ? string_type(bytes) : H5Tcopy(type);
+    const size_t width = bytes > 0 ? bytes : sizeof(char *);
+    size_t total = (size_t)n;
+    char *packed = NULL, *at;
+
+    MLTFR_TRY(mltfr_alloc(&packed, (size_t)n + 1, width));
+    if (n > 0 && H5Dread(set, memory, H5S_ALL, H5S_ALL, H5P_DEFAULT, packed) < 0)
+        MLTFR_FAIL(MLTFR_E_DATA, "an array of strings cannot be read");
+#define STRING(i) (bytes > 0 ? packed + (size_t)(i)*bytes : ((char **)packed)[i])
+#define LENGTH(i)                                                                                  \
+    (bytes > 0 ? strnlen(STRING(i), bytes) : STRING(i) != NULL ? strlen(STRING(i)) : 0)
+    for (int64_t i = 0; i < n; i++)
+        total += LENGTH(i);
+    MLTFR_TRY(mltfr_alloc(out, (size_t)n * sizeof **out + total, 1));
+    at = (char *)(*out + n);
+    for (int64_t i = 0; i < n; i++) {
+        const size_t length = LENGTH(i);
+
+        (*out)[i] = length > 0 ? memcpy(at, STRING(i), length) : at;
+        at += length + 1;
+    }
+#undef LENGTH
+#undef STRING
+    if (bytes == 0 && n > 0) {
+        const hid_t space = H5Dget_space(set);
+
+        H5Dvlen_reclaim(memory, space, H5P_DEFAULT, packed);
+        H5Sclose(space);
+    }
+done:
+    H5Tclose(memory);
+    MLTFR_FREE(packed);
+    return st;
+}
+
+/* @local */
+static mltfr_status read_strings(mltfr_file *f, const char *name, char ***out, int64_t *n)
+{
+    mltfr_status st = MLTFR_OK;
+    const hid_t set = mltfr_file_has(f, name) ? H5Dopen2(f->id, name, H5P_DEFAULT) : -1;
+    const hid_t type = set >= 0 ? H5Dget_type(set) : -1, space = set >= 0 ? H5Dget_space(set) : -1;
+    hsize_t count = 0;
+
+    if (type < 0 || H5Tget_class(type) != H5T_STRING || H5Sget_simple_extent_ndims(space) != 1)
+        MLTFR_FAIL(MLTFR_E_DATA, "%s: there is no list of strings '%s'", f->path, name);
+    H5Sget_simple_extent_dims(space, &count, NULL);
+    *n = (int64_t)count;
+    st = unpack(set, type, *n, H5Tis_variable_str(type) > 0 ? 0 : H5Tget_size(type), out);
+done:
+    if (space >= 0)
+        H5Sclose(space);
+    if (type >= 0)
+        H5Tclose(type);
+    if (set >= 0)
+        H5Dclose(set);
+    return st;
+}
+
+mltfr_status mltfr_file_read_strings(mltfr_file *file, const char *name, char ***out, int64_t *n)
+{
+    *out = NULL;
+    *n = 0;
+    return mltfr_comm_agree(file->comm, read_strings(file, name, out, n));
+}

@@ -64,6 +64,11 @@ mltfr_status mltfr_file_write(mltfr_file *file, const char *name, const mltfr_sh
 mltfr_status mltfr_file_write_strings(mltfr_file *file, const char *name, int64_t n,
                                       char *const *strings);
 
+/** Read all strings of an array of one axis, whatever their form, on every rank.
+ *  @collective{file}  @param out  [*n] one block, owned by the caller (MLTFR_FREE)
+ *  @return MLTFR_E_DATA where there is no such array */
+mltfr_status mltfr_file_read_strings(mltfr_file *file, const char *name, char ***out, int64_t *n);
+
 /** The two halves of a write: make an array, and write it later, perhaps after the file was closed
  *  and opened again by more ranks.  @collective{file} */
 mltfr_status mltfr_file_reserve(mltfr_file *file, const char *name, const mltfr_shape *shape);

@@ -49,4 +49,13 @@ mltfr_status mltfr_sequences_read(mltfr_comm *comm, const char *path,
 /** Free and set to NULL; NULL is allowed.  @local */
 void mltfr_sequences_destroy(mltfr_sequences **sequences);
 
+/** The place of each of n names among m others, which differ; -1 where it is not there.  @local
+ *  @param number  [n] */
+mltfr_status mltfr_names_match(char *const *names, int64_t n, char *const *among, int64_t m,
+                               int32_t *number);
+
+/** The lines of a text file that are not blank.  @local
+ *  @param out  [*n] one block, owned by the caller (MLTFR_FREE) */
+mltfr_status mltfr_names_read(const char *path, char ***out, int64_t *n);
+
 #endif

@@ -7,6 +7,7 @@
 
 typedef struct {
     const char *resume; /**< "auto", "no" or a checkpoint */
+    const char *init;   /**< a checkpoint whose parameters a fresh start takes over, or NULL */
     const char *config; /**< the resolved configuration as text: goes into checkpoints */
 } mltfr_train_options;
 

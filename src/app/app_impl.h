@@ -25,7 +25,7 @@ typedef struct {
     const char *progress; /* auto, bar, lines or none */
     const char *resume;   /* auto, no or a file */
     const char *checkpoint, *split, *out, *format, *tensor, *neighbours, *man;
-    const char *users, *sequences, *items, *top_k, *what, *tokens, *metrics, *per_user;
+    const char *users, *sequences, *items, *top_k, *what, *tokens, *metrics, *per_user, *init;
     bool synthetic, verify;
 } app_request;
 

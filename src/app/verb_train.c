@@ -91,11 +91,15 @@ mltfr_status app_train(mltfr_comm *comm, const app_request *request, mltfr_confi
 {
     const mltfr_settings *settings = mltfr_config_settings(config);
     bool fresh = strcmp(request->resume, "no") == 0;
-    mltfr_train_options options = {.resume = request->resume};
+    mltfr_train_options options = {.resume = request->resume, .init = request->init};
     char *text = NULL;
     mltfr_status st = MLTFR_OK;
 
     mltfr_train_listen();
+    if (request->init != NULL)
+        MLTFR_TRY(app_require(comm, "--init", request->init));
+    if (settings->item_init[0] != '\0')
+        MLTFR_TRY(app_require(comm, "item.init", settings->item_init));
     MLTFR_TRY(prepare(comm, config));
     MLTFR_AGREE(comm, mltfr_config_text(settings, &text)); /* before tokens.path is filled in */
     MLTFR_TRY(app_find_spaces(comm, config, fresh ? APP_SPACES_MAKE : APP_SPACES_REUSE));

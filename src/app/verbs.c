@@ -47,7 +47,11 @@ const app_verb app_verbs[] = {
         .source = APP_CONFIG_MLTFR_YAML,
         .sections = "*",
         .options = {ARGUMENT("resume", "auto|no|FILE", resume,
-                             "auto: from the newest whole checkpoint of run.dir, if there is one")},
+                             "auto: from the newest whole checkpoint of run.dir, if there is one"),
+                    ARGUMENT(
+                        "init", "FILE", init,
+                        "start a new run from the parameters of this checkpoint, on other data "
+                        "too: items go by id, experts by the LLM's name")},
         .run = app_train,
     },
     {

@@ -262,3 +262,45 @@ void mltfr_sequences_destroy(mltfr_sequences **sequences)
     MLTFR_FREE((*sequences)->line);
     MLTFR_FREE(*sequences);
 }
+
+/* ---- names --------------------------------------------------------------------------------- */
+
+mltfr_status mltfr_names_match(char *const *names, int64_t n, char *const *among, int64_t m,
+                               int32_t *number)
+{
+    mltfr_status st;
+    mltfr_idmap map = {0};
+
+    MLTFR_TRY(add_names(&map, among, m));
+    for (int64_t i = 0; i < n; i++)
+        number[i] = mltfr_idmap_find(&map, (mltfr_slice){names[i], (int64_t)strlen(names[i])});
+done:
+    mltfr_idmap_free(&map);
+    return st;
+}
+
+mltfr_status mltfr_names_read(const char *path, char ***out, int64_t *n)
+{
+    mltfr_status st = MLTFR_OK;
+    mltfr_reader text = {0};
+    mltfr_slice line;
+    char *at;
+
+    *out = NULL;
+    *n = 0;
+    MLTFR_TRY(mltfr_reader_load(path, &text));
+    mltfr_reader again = text;
+
+    while (mltfr_reader_line(&again, &line))
+        ++*n;
+    MLTFR_TRY(mltfr_names_alloc(*n, text.end - text.next + 1, out));
+    at = (char *)(*out + *n);
+    while (mltfr_reader_line(&text, &line)) {
+        memcpy(at, line.at, (size_t)line.n);
+        at += line.n + 1;
+    }
+    mltfr_names_link(*out, *n);
+done:
+    mltfr_reader_free(&text);
+    return st;
+}

@@ -229,6 +229,10 @@ static mltfr_status write_skeleton(mltfr_comm *self, mltfr_engine *e, const mltf
     MLTFR_TRY(walk_arrays(&w));
     MLTFR_TRY(walk_numbers(&w, &copy));
     MLTFR_TRY(write_header(w.file, config, digest));
+    if (e->item_ids != NULL)
+        MLTFR_TRY(mltfr_file_write_strings(w.file, "items", e->spec.items, e->item_ids));
+    if (e->K > 0 && e->llm_names[0] != NULL)
+        MLTFR_TRY(mltfr_file_write_strings(w.file, "llms", e->K, e->llm_names));
     MLTFR_TRY(mltfr_file_close(&w.file));
     MLTFR_TRY(take_space(part));
 done:

@@ -146,6 +146,8 @@ typedef struct mltfr_engine {
     mltfr_comm *comm;
     int rank, size;
     const mltfr_settings *set;
+    char *const *item_ids;           /* [I] for checkpoints, borrowed; NULL: unknown */
+    char *llm_names[MLTFR_MAX_LLMS]; /* [K], borrowed; NULL: unknown */
     mltfr_params_spec spec;
     mltfr_params *params;
     float rms_eps;

@@ -106,6 +106,9 @@ mltfr_status mltfr_session_open(mltfr_comm *comm, const mltfr_settings *set, mlt
     const mltfr_params_spec spec = spec_of(s);
 
     MLTFR_TRY(mltfr_engine_create(comm, set, &spec, &s->engine));
+    s->engine->item_ids = s->data->item_names;
+    for (int64_t k = 0; k < s->engine->K; k++)
+        s->engine->llm_names[k] = s->spaces->names[k];
     if (s->spaces != NULL)
         MLTFR_TRY(mltfr_engine_load_spaces(s->engine, s->spaces));
     MLTFR_AGREE(comm, count_targets(s));

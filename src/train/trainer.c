@@ -1,4 +1,5 @@
 /* The training loop: epochs of steps, validation, early stopping, checkpoints, the end. */
+#include "init.h"
 #include "run_files.h"
 #include "session.h"
 #include "stop.h"
@@ -442,6 +443,8 @@ mltfr_status mltfr_train(mltfr_comm *comm, const mltfr_settings *settings,
     MLTFR_TRY(mltfr_stop_begin(settings, mltfr_comm_rank(comm) == 0, &t.stop));
     MLTFR_TRY(mltfr_session_open(comm, settings, &t.session));
     MLTFR_TRY(resume(&t));
+    if (t.session.engine->at.step == 0)
+        MLTFR_TRY(mltfr_init_apply(&t.session, options->init));
     MLTFR_TRY(mltfr_run_files_open(comm, settings->run_dir, t.session.engine->at.step, &t.files));
     st = run_epochs(&t);
     if (st == MLTFR_STOPPED)

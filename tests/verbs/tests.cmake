@@ -36,6 +36,10 @@ if(MLTFR_H5PY)
   mltfr_script_test(NAME verbs.check LABELS verbs COMMAND ${MLTFR_H5PY}
     ${PROJECT_SOURCE_DIR}/tests/verbs/check.py $<TARGET_FILE:mltfr_dist> ${MLTFR_VERBS_RUN})
   set_tests_properties(verbs.check PROPERTIES FIXTURES_REQUIRED verbs_run)
+  mltfr_script_test(NAME verbs.init LABELS verbs COMMAND ${MLTFR_H5PY}
+    ${PROJECT_SOURCE_DIR}/tests/verbs/init.py $<TARGET_FILE:mltfr_dist> ${MLTFR_VERBS_RUN}
+    ${MLTFR_MPIEXEC})
+  set_tests_properties(verbs.init PROPERTIES FIXTURES_REQUIRED verbs_run)
   mltfr_script_test(NAME verbs.data LABELS verbs COMMAND ${MLTFR_H5PY}
     ${PROJECT_SOURCE_DIR}/tests/verbs/data.py $<TARGET_FILE:mltfr_dist>)
 endif()
@@ -97,3 +101,7 @@ mltfr_wrong_test(data_core 1 "data.min_user = 1000 and data.min_item = 1 leave n
 mltfr_wrong_test(data_directory 1 "Is a directory" data @RUN@)
 mltfr_cli_test(NAME data_split ARGS data d.csv --set data.split=random STATUS 2 DATA "user_id,item_id\na,b\n"
   ERROR "data.split: random is not allowed: must be one of leave-one-out, time")
+
+mltfr_cli_test(NAME train_init_absent ARGS train --init none.h5 STATUS 1 NP 0 3 ERROR "--init: none.h5: No such file")
+mltfr_cli_test(NAME train_item_init_absent ARGS train --set item.init=none.npy STATUS 1
+  ERROR "item.init: none.npy: No such file")
