@@ -3,10 +3,13 @@
 
 #include <mltfr/log.h>
 #include <mltfr/mem.h>
+#include <mltfr/progress.h>
 #include <mltfr/watchdog.h>
 
 #include <math.h>
 #include <stdio.h>
+
+enum { SHOWN_SECONDS = 1 }; /* shorter phases are not mentioned on the way */
 
 /* ---- tables and options -------------------------------------------------------------------- */
 
@@ -99,7 +102,11 @@ static void end_phase(mltfr_conditioner *c, mltfr_conditioning_phase phase)
 
     mltfr_comm_sum_i64(c->comm, &done, 1);
     c->report->operations[phase] += (double)done;
-    c->report->seconds[phase] += mltfr_seconds() - c->clock;
+    const double spent = mltfr_seconds() - c->clock;
+
+    c->report->seconds[phase] += spent;
+    if (spent > SHOWN_SECONDS && mltfr_progress_shown() != MLTFR_PROGRESS_NONE)
+        mltfr_note("conditioning: %s, %.0f s", mltfr_conditioning_phase_name(phase), spent);
     begin_phase(c);
 }
 

@@ -3,6 +3,7 @@
 #include "conditioning_impl.h"
 
 #include <mltfr/mem.h>
+#include <mltfr/progress.h>
 
 #include <ctype.h>
 #include <math.h>
@@ -54,8 +55,10 @@ mltfr_status mltfr_llm_load(mltfr_conditioner *c, mltfr_llm *llm)
 static mltfr_status own_norms(mltfr_llm *llm, double *norm)
 {
     const mltfr_blocks *b = &llm->tokens;
+    mltfr_task task = mltfr_task_begin(llm->source.name, "blocks", b->last - b->first);
 
     for (int64_t block = b->first; block < b->last; block++) {
+        mltfr_task_show(&task, block - b->first);
         int64_t first, end = mltfr_blocks_begin(b, block + 1);
         const mltfr_rows *rows = mltfr_llm_block(llm, block, &first);
         for (int64_t id = first; id < end; id++) {

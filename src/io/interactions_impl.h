@@ -4,6 +4,7 @@
 
 #include <mltfr/file.h>
 #include <mltfr/interactions.h>
+#include <mltfr/progress.h>
 
 /** A stretch of a text that lives elsewhere; it is not ended by NUL. */
 typedef struct {
@@ -83,7 +84,8 @@ typedef struct {
         double time;
     } * row;
     int64_t count, room;
-    bool timed; /**< the time means something */
+    bool timed;      /**< the time means something */
+    mltfr_task task; /**< reading, in MiB of the text */
     mltfr_idmap users, items;
 } mltfr_rows;
 

@@ -318,7 +318,11 @@ static mltfr_status parse_form(mltfr_rows *rows, mltfr_reader *text, const mltfr
 mltfr_status mltfr_rows_parse(mltfr_rows *rows, mltfr_reader *text, const mltfr_settings *settings,
                               int format)
 {
-    mltfr_status st = parse_form(rows, text, settings, format);
+    mltfr_status st;
+
+    rows->task = mltfr_task_begin("read", "MiB", (text->end - text->data) >> 20);
+    st = parse_form(rows, text, settings, format);
+    mltfr_task_end(&rows->task);
 
     if (st == MLTFR_OK && rows->count == 0)
         st = mltfr_fail(MLTFR_E_DATA, "%s: no interactions", text->path);

@@ -10,6 +10,8 @@
 
 typedef struct mltfr_row row;
 
+enum { SHOWN_ROWS = 1 << 16, MIB = 20 };
+
 static mltfr_status widen(mltfr_rows *rows)
 {
     int64_t room = rows->room > 0 ? 2 * rows->room : 4096;
@@ -51,6 +53,8 @@ mltfr_status mltfr_rows_add(mltfr_rows *rows, const mltfr_reader *text, mltfr_sl
     MLTFR_TRY(number_of(&rows->users, text, "user", user, &r.user));
     MLTFR_TRY(number_of(&rows->items, text, "item", item, &r.item));
     rows->row[rows->count++] = r;
+    if (rows->count % SHOWN_ROWS == 0)
+        mltfr_task_show(&rows->task, (text->next - text->data) >> MIB);
 done:
     return st;
 }

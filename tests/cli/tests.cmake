@@ -4,6 +4,7 @@
 # NP 0, the default, is a run without a launcher.
 mltfr_unit_test(NAME app.config SOURCE ${PROJECT_SOURCE_DIR}/tests/unit/app_config.c LIBS mltfr_app)
 mltfr_unit_test(NAME base.text SOURCE ${PROJECT_SOURCE_DIR}/tests/unit/base_text.c LIBS mltfr_base)
+mltfr_unit_test(NAME base.progress SOURCE ${PROJECT_SOURCE_DIR}/tests/unit/base_progress.c LIBS mltfr_base)
 
 function(mltfr_cli_test)
   set(values STATUS ERROR OUTPUT ABSENT CONFIG DATA BEFORE)
