@@ -1,46 +1,35 @@
-/* Row-major products by CBLAS and the SPD solve of E18 by LAPACK's dposv.  OpenBLAS carries LAPACK
+/* Row-major products and the SPD solve of E18 by LAPACK's dposv.  OpenBLAS carries LAPACK
  * without its C interface, so the one routine we need is declared here. */
 #include <mltfr/linalg.h>
 #include <mltfr/mem.h>
 
-#include <cblas.h>
+#include "gemm.h"
+
 #include <math.h>
 #include <stdbool.h>
 
 void dposv_(const char *uplo, const int *n, const int *nrhs, double *a, const int *lda, double *b,
             const int *ldb, int *info, size_t uplo_length);
 
-static void gemm(CBLAS_TRANSPOSE ta, CBLAS_TRANSPOSE tb, const int64_t size[3], const float *A,
-                 int64_t lda, const float *B, int64_t ldb, float beta, float *C, int64_t ldc)
-{
-    if (size[0] == 0 || size[1] == 0)
-        return;
-    if (size[2] > 0) {
-        cblas_sgemm(CblasRowMajor, ta, tb, (blasint)size[0], (blasint)size[1], (blasint)size[2],
-                    1.f, A, (blasint)lda, B, (blasint)ldb, beta, C, (blasint)ldc);
-        return;
-    }
-    for (int64_t i = 0; i < size[0]; i++)
-        for (int64_t j = 0; j < size[1]; j++)
-            C[i * ldc + j] = beta == 0.f ? 0.f : beta * C[i * ldc + j];
-}
-
 void mltfr_gemm_nn(int64_t m, int64_t n, int64_t k, const float *A, int64_t lda, const float *B,
                    int64_t ldb, float beta, float *C, int64_t ldc)
 {
-    gemm(CblasNoTrans, CblasNoTrans, (int64_t[]){m, n, k}, A, lda, B, ldb, beta, C, ldc);
+    gemm_multiply((int64_t[]){m, n, k}, (gemm_left){A, lda, 1}, (gemm_right){B, ldb, false}, beta,
+                  C, ldc);
 }
 
 void mltfr_gemm_nt(int64_t m, int64_t n, int64_t k, const float *A, int64_t lda, const float *B,
                    int64_t ldb, float beta, float *C, int64_t ldc)
 {
-    gemm(CblasNoTrans, CblasTrans, (int64_t[]){m, n, k}, A, lda, B, ldb, beta, C, ldc);
+    gemm_multiply((int64_t[]){m, n, k}, (gemm_left){A, lda, 1}, (gemm_right){B, ldb, true}, beta, C,
+                  ldc);
 }
 
 void mltfr_gemm_tn(int64_t m, int64_t n, int64_t k, const float *A, int64_t lda, const float *B,
                    int64_t ldb, float beta, float *C, int64_t ldc)
 {
-    gemm(CblasTrans, CblasNoTrans, (int64_t[]){m, n, k}, A, lda, B, ldb, beta, C, ldc);
+    gemm_multiply((int64_t[]){m, n, k}, (gemm_left){A, 1, lda}, (gemm_right){B, ldb, false}, beta,
+                  C, ldc);
 }
 
 static bool finite_all(int64_t n, const double *x)

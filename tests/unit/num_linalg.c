@@ -51,6 +51,60 @@ static void check_product(product multiply, const int64_t size[3], const int64_t
         }
 }
 
+/* Larger than a panel and a stretch, with rows that are packed and rows that are not. */
+static void large_products_match_loops(void **state)
+{
+    const int64_t sizes[][3] = {{40, 256, 150}, {7, 70, 129}, {25, 83, 260}, {64, 64, 64}};
+    const product forms[] = {mltfr_gemm_nn, mltfr_gemm_nt, mltfr_gemm_tn};
+    float *A = NULL, *B = NULL, *C = NULL;
+
+    (void)state;
+    for (int s = 0; s < 4; s++)
+        for (int form = 0; form < 3; form++) {
+            const int64_t m = sizes[s][0], n = sizes[s][1], k = sizes[s][2];
+            const int64_t lda = form == 2 ? m : k, ldb = form == 1 ? k : n;
+
+            assert_int_equal(MLTFR_NEW(A, m * k), MLTFR_OK);
+            assert_int_equal(MLTFR_NEW(B, k * n), MLTFR_OK);
+            assert_int_equal(MLTFR_NEW(C, m * n), MLTFR_OK);
+            fill(m * k, A, 4);
+            fill(k * n, B, 5);
+            forms[form](m, n, k, A, lda, B, ldb, 0.f, C, n);
+            for (int64_t i = 0; i < m; i++)
+                for (int64_t j = 0; j < n; j++) {
+                    double want = 0.;
+
+                    for (int64_t t = 0; t < k; t++)
+                        want += (double)A[form == 2 ? t * m + i : i * k + t] *
+                                B[form == 1 ? j * k + t : t * n + j];
+                    assert_float_equal(C[i * n + j], want, 1e-4);
+                }
+            MLTFR_FREE(A);
+            MLTFR_FREE(B);
+            MLTFR_FREE(C);
+        }
+}
+
+/* An entry has the same bits whatever is computed beside it. */
+static void bits_do_not_depend_on_the_cut(void **state)
+{
+    enum { M = 23, N = 75, K = 140 };
+    static float A[M * K], B[K * N], C[M * N], part[M * N];
+
+    (void)state;
+    fill(M * K, A, 6);
+    fill(K * N, B, 7);
+    mltfr_gemm_nn(M, N, K, A, K, B, N, 0.f, C, N);
+    for (int64_t cut = 1; cut < M; cut += 3) {
+        mltfr_gemm_nn(cut, N, K, A, K, B, N, 0.f, part, N);
+        mltfr_gemm_nn(M - cut, N, K, A + cut * K, K, B, N, 0.f, part + cut * N, N);
+        assert_memory_equal(C, part, sizeof C);
+        mltfr_gemm_nn(M, cut, K, A, K, B, N, 0.f, part, N);
+        mltfr_gemm_nn(M, N - cut, K, A, K, B + cut, N, 0.f, part + cut, N);
+        assert_memory_equal(C, part, sizeof C);
+    }
+}
+
 static void products_match_loops(void **state)
 {
     const int64_t sizes[][3] = {{7, 5, 9}, {1, 13, 2}, {4, 4, 0}, {0, 3, 3}, {3, 0, 3}};
@@ -143,6 +197,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(products_match_loops),
+        cmocka_unit_test(large_products_match_loops),
+        cmocka_unit_test(bits_do_not_depend_on_the_cut),
         cmocka_unit_test(beta_zero_ignores_old_values),
         cmocka_unit_test(solve_solves),
         cmocka_unit_test(bad_systems_are_refused),
