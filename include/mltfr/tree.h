@@ -45,6 +45,8 @@ float *mltfr_treesum_next(mltfr_treesum *sum);
 void mltfr_treesum_push(mltfr_treesum *sum);
 /** After the last push: the partial sums of the rank's maximal nodes, [count][width] in order. */
 float *mltfr_treesum_parts(mltfr_treesum *sum, int *count);
+/** Back to the first block, for another sum over the same blocks. */
+void mltfr_treesum_rewind(mltfr_treesum *sum);
 /** Back to the first block, for another range of other blocks (a buffer can be kept). */
 mltfr_status mltfr_treesum_reset(mltfr_treesum *sum, int64_t n, int64_t first, int64_t last);
 void mltfr_treesum_destroy(mltfr_treesum **sum);

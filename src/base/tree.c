@@ -117,6 +117,12 @@ mltfr_status mltfr_treesum_reset(mltfr_treesum *sum, int64_t n, int64_t first, i
     return st;
 }
 
+void mltfr_treesum_rewind(mltfr_treesum *sum)
+{
+    sum->block = sum->first;
+    sum->count = 0;
+}
+
 mltfr_status mltfr_treesum_create(int64_t n, int64_t first, int64_t last, int64_t width,
                                   mltfr_treesum **out)
 {

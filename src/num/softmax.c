@@ -1,6 +1,5 @@
-/* Tiles of the full softmax (E4).  A row is read twice while it is in the first cache: once for its
- * maximum, once for exp and sum.  The sums of a row run in 16 lanes, whose order depends on the
- * number of columns only. */
+/* Tiles of the full softmax (E4): columns are rows of the batch, so maxima and sums are those of
+ * columns and run down the tile in vectors.  Each column adds in the order of the tile's rows. */
 #include <mltfr/kernel.h>
 #include <mltfr/softmax.h>
 
@@ -8,28 +7,70 @@
 
 #include <math.h>
 
-MLTFR_KERNEL
-void mltfr_tile_exp(int64_t rows, int64_t cols, float *tile, int64_t ld, float *top, float *sum)
-{
-    for (int64_t i = 0; i < rows; i++) {
-        float t = mltfr_row_max(cols, tile + i * ld);
+/* Columns that pass together: a stretch of them stays in the first cache between the two passes. */
+enum { STRETCH = 32 };
 
-        top[i] = t;
-        /* A row of nothing but -Inf (all masked) has no maximum to subtract. */
-        sum[i] = mltfr_row_exp(cols, tile + i * ld, t == -INFINITY ? 0.f : t);
+MLTFR_INLINE void stretch_exp(int64_t rows, int64_t cols, float *restrict tile, int64_t ld,
+                              float *restrict top, float *restrict sum)
+{
+    float t[STRETCH], s[STRETCH];
+
+    for (int64_t j = 0; j < STRETCH; j++) {
+        t[j] = -INFINITY;
+        s[j] = 0.f;
     }
+    for (int64_t i = 0; i < rows; i++)
+#pragma omp simd simdlen(16)
+        for (int64_t j = 0; j < cols; j++)
+            t[j] = tile[i * ld + j] > t[j] ? tile[i * ld + j] : t[j];
+    for (int64_t j = 0; j < cols; j++) {
+        top[j] = t[j];
+        /* A column of nothing but -Inf (all masked) has no maximum to subtract. */
+        t[j] = t[j] == -INFINITY ? 0.f : t[j];
+    }
+    for (int64_t i = 0; i < rows; i++)
+#pragma omp simd simdlen(16)
+        for (int64_t j = 0; j < cols; j++) {
+            float e = mltfr_vexp(tile[i * ld + j] - t[j]);
+
+            tile[i * ld + j] = e;
+            s[j] += e;
+        }
+    for (int64_t j = 0; j < cols; j++)
+        sum[j] = s[j];
 }
 
 MLTFR_KERNEL
-void mltfr_tile_scale(int64_t rows, int64_t cols, float *tile, int64_t ld, const float *scale)
+void mltfr_tile_exp(int64_t rows, int64_t cols, float *tile, int64_t ld, float *top, float *sum)
 {
-    for (int64_t i = 0; i < rows; i++) {
-        float *row = tile + i * ld, s = scale[i];
+    int64_t j = 0;
 
-#pragma omp simd simdlen(16)
-        for (int64_t j = 0; j < cols; j++)
-            row[j] *= s;
+    for (; j + STRETCH <= cols; j += STRETCH)
+        stretch_exp(rows, STRETCH, tile + j, ld, top + j, sum + j);
+    if (j + STRETCH / 2 <= cols) {
+        stretch_exp(rows, STRETCH / 2, tile + j, ld, top + j, sum + j);
+        j += STRETCH / 2;
     }
+    if (j < cols)
+        stretch_exp(rows, cols - j, tile + j, ld, top + j, sum + j);
+}
+
+MLTFR_KERNEL
+void mltfr_scale_rows(int64_t n, int64_t d, const float *scale, const float *restrict x,
+                      float *restrict y)
+{
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t c = 0; c < d; c++)
+            y[i * d + c] = scale[i] * x[i * d + c];
+}
+
+MLTFR_KERNEL
+void mltfr_add_scaled_rows(int64_t n, int64_t d, const float *scale, const float *restrict x,
+                           float *restrict y)
+{
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t c = 0; c < d; c++)
+            y[i * d + c] += scale[i] * x[i * d + c];
 }
 
 MLTFR_KERNEL

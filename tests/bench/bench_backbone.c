@@ -138,16 +138,20 @@ done:
 static mltfr_status bench_tile(int64_t cols)
 {
     mltfr_status st = MLTFR_OK;
-    float *tile = NULL, top[ROWS], sum[ROWS];
+    float *tile = NULL, *top = NULL, *sum = NULL;
     double start, count = 0.;
 
     MLTFR_TRY(random_floats(ROWS * cols, 1.f, &tile));
+    MLTFR_TRY(MLTFR_NEW(top, cols));
+    MLTFR_TRY(MLTFR_NEW(sum, cols));
     for (start = mltfr_seconds(); mltfr_seconds() < start + .5; count += (double)(ROWS * cols))
         mltfr_tile_exp(ROWS, cols, tile, cols, top, sum);
     printf("softmax tile %d x %d: %.2f G exp/s\n", ROWS, (int)cols,
            count / (mltfr_seconds() - start) * 1e-9);
 done:
     MLTFR_FREE(tile);
+    MLTFR_FREE(top);
+    MLTFR_FREE(sum);
     return st;
 }
 

@@ -1,4 +1,5 @@
-/* exp against libm; tiles that are combined give the log-sum-exp and the softmax of whole rows. */
+/* exp against libm; tiles that are combined give the log-sum-exp and the softmax of whole columns.
+ */
 #include <mltfr/rng.h>
 #include <mltfr/softmax.h>
 
@@ -10,7 +11,7 @@
 
 #include <cmocka.h>
 
-enum { ROWS = 5, COLS = 75, CUT = 48 };
+enum { ROWS = 75, COLS = 21, CUT = 48 };
 
 static void exp_is_accurate(void **state)
 {
@@ -46,41 +47,37 @@ static void fill(float *x, float spread)
         x[i] = spread * (float)mltfr_rng_normal(key, (uint64_t)i);
 }
 
-static double row_lse(const float *x, int n)
+static double column_lse(const float *x)
 {
     double top = -INFINITY, sum = 0.;
 
-    for (int j = 0; j < n; j++)
-        top = fmax(top, x[j]);
-    for (int j = 0; j < n; j++)
-        sum += exp(x[j] - top);
+    for (int i = 0; i < ROWS; i++)
+        top = fmax(top, x[i * COLS]);
+    for (int i = 0; i < ROWS; i++)
+        sum += exp(x[i * COLS] - top);
     return top + log(sum);
 }
 
-/* Two tiles side by side, merged, scaled: the softmax of the whole row. */
+/* Two tiles, one below the other, merged, scaled: the softmax of the whole column. */
 static void check_tiles(float spread)
 {
-    float x[ROWS * COLS], e[ROWS * COLS], top[2][ROWS], sum[2][ROWS], scale[ROWS];
+    float x[ROWS * COLS], e[ROWS * COLS], top[2][COLS], sum[2][COLS], own[2][COLS];
 
     fill(x, spread);
     memcpy(e, x, sizeof e);
-    mltfr_tile_exp(ROWS, CUT, e, COLS, top[0], sum[0]);
-    mltfr_tile_exp(ROWS, COLS - CUT, e + CUT, COLS, top[1], sum[1]);
-    float own[2][ROWS];
-
+    mltfr_tile_exp(CUT, COLS, e, COLS, top[0], sum[0]);
+    mltfr_tile_exp(ROWS - CUT, COLS, e + CUT * COLS, COLS, top[1], sum[1]);
     memcpy(own, top, sizeof own);
-    mltfr_lse_merge(ROWS, top[0], sum[0], top[1], sum[1]);
-    for (int side = 0; side < 2; side++) {
-        for (int i = 0; i < ROWS; i++)
-            scale[i] = expf(own[side][i] - top[0][i]) / sum[0][i];
-        mltfr_tile_scale(ROWS, side ? COLS - CUT : CUT, e + (side ? CUT : 0), COLS, scale);
-    }
-    for (int i = 0; i < ROWS; i++) {
-        double lse = row_lse(x + i * COLS, COLS);
+    mltfr_lse_merge(COLS, top[0], sum[0], top[1], sum[1]);
+    for (int j = 0; j < COLS; j++) {
+        double lse = column_lse(x + j);
 
-        assert_true(fabs(top[0][i] + log(sum[0][i]) - lse) < 2e-6 * fmax(1., fabs(lse)));
-        for (int j = 0; j < COLS; j++)
-            assert_true(fabs(e[i * COLS + j] - exp(x[i * COLS + j] - lse)) < 1e-6);
+        assert_true(fabs(top[0][j] + log(sum[0][j]) - lse) < 2e-6 * fmax(1., fabs(lse)));
+        for (int i = 0; i < ROWS; i++) {
+            float scale = expf(own[i >= CUT][j] - top[0][j]) / sum[0][j];
+
+            assert_true(fabs(e[i * COLS + j] * scale - exp(x[i * COLS + j] - lse)) < 1e-6);
+        }
     }
 }
 
@@ -99,29 +96,44 @@ static void masked_tiles_vanish(void **state)
     (void)state;
     for (int i = 0; i < 20; i++)
         tile[i] = -INFINITY;
-    mltfr_tile_exp(2, 10, tile, 10, top, sum);
+    mltfr_tile_exp(10, 2, tile, 2, top, sum);
     for (int i = 0; i < 20; i++)
         assert_true(tile[i] == 0.f);
     assert_true(top[0] == -INFINITY && sum[0] == 0.f);
     mltfr_lse_merge(2, top, sum, top2, sum2);
     assert_true(top[0] == 3.f && sum[0] == 2.f);
     assert_true(top[1] == -INFINITY && sum[1] == 0.f);
-    mltfr_tile_exp(2, 0, tile, 10, top, sum);
+    mltfr_tile_exp(0, 2, tile, 2, top, sum);
     assert_true(top[0] == -INFINITY && sum[0] == 0.f);
 }
 
 /* What is not finite is not hidden: the caller's check of the loss must see it. */
 static void nan_stays_visible(void **state)
 {
-    float tile[18] = {0}, top, sum;
+    float tile[18] = {0}, top[3], sum[3];
 
     (void)state;
     for (int at = 0; at < 18; at++) {
         memset(tile, 0, sizeof tile);
         tile[at] = NAN;
-        mltfr_tile_exp(1, 18, tile, 18, &top, &sum);
-        assert_true(isnan(sum));
+        mltfr_tile_exp(6, 3, tile, 3, top, sum);
+        for (int j = 0; j < 3; j++)
+            assert_true(isnan(sum[j]) == (at % 3 == j));
     }
+}
+
+static void rows_are_scaled(void **state)
+{
+    const float x[] = {1, 2, 3, 4, 5, 6}, scale[] = {2, -1};
+    float y[6];
+
+    (void)state;
+    mltfr_scale_rows(2, 3, scale, x, y);
+    for (int i = 0; i < 6; i++)
+        assert_true(y[i] == scale[i / 3] * x[i]);
+    mltfr_add_scaled_rows(2, 3, scale, x, y);
+    for (int i = 0; i < 6; i++)
+        assert_true(y[i] == 2 * scale[i / 3] * x[i]);
 }
 
 int main(void)
@@ -129,7 +141,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(exp_is_accurate),      cmocka_unit_test(exp_at_the_edges),
         cmocka_unit_test(tiles_make_a_softmax), cmocka_unit_test(masked_tiles_vanish),
-        cmocka_unit_test(nan_stays_visible),
+        cmocka_unit_test(nan_stays_visible),    cmocka_unit_test(rows_are_scaled),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
