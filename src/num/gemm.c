@@ -15,9 +15,13 @@ enum { GEMM_ROWS = 6, DEPTH = 128, PANEL_MOST = 64, PACK_FROM = 4 * GEMM_ROWS };
 typedef void tile_of(int vectors, int64_t m, int64_t k, gemm_left A, const float *B, int64_t ldb,
                      bool add, float *C, int64_t ldc);
 
+/* out[t][j] = x[j][t] for 16 rows of x and t < k, a multiple of 16; out has row length ld_out. */
+typedef void turn_of(int64_t k, const float *x, int64_t ld, float *out, int64_t ld_out);
+
 /* What the processor can do. */
 typedef struct {
     tile_of *tile;
+    turn_of *turn;    /* or NULL */
     int lanes, panel; /* floats of a vector, columns of a panel */
 } gemm_kind;
 
@@ -40,20 +44,63 @@ typedef struct {
 #define TILE_VECTORS 4
 #include "gemm_tile.h"
 
+/* Of entries 0 .. 15 of a vector and 16 .. 31 of another: those whose number has bit s stand in the
+ * second, moved by s. */
+#define UPPER(i, s)   ((i) & (s) ? 16 + (i) - (s) : (i))
+#define LOWER(i, s)   ((i) & (s) ? 16 + (i) : (i) + (s))
+#define FOUR(f, i, s) f(i, s), f(i + 1, s), f(i + 2, s), f(i + 3, s)
+#define ALL(f, s)                                                                                  \
+    {                                                                                              \
+        FOUR(f, 0, s), FOUR(f, 4, s), FOUR(f, 8, s), FOUR(f, 12, s)                                \
+    }
+typedef int32_t places __attribute__((vector_size(64), aligned(4), may_alias));
+static const int32_t upper[4][16] = {ALL(UPPER, 8), ALL(UPPER, 4), ALL(UPPER, 2), ALL(UPPER, 1)};
+static const int32_t lower[4][16] = {ALL(LOWER, 8), ALL(LOWER, 4), ALL(LOWER, 2), ALL(LOWER, 1)};
+
+/* Blocks of 16 x 16 in registers: halves change places, then quarters, .., then single entries. */
+__attribute__((target("arch=x86-64-v4"))) static void
+turn_avx512(int64_t k, const float *x, int64_t ld, float *out, int64_t ld_out)
+{
+    for (int64_t t = 0; t < k; t += 16) {
+        avx512_lanes r[16];
+
+#pragma GCC unroll 16
+        for (int i = 0; i < 16; i++)
+            r[i] = *(const avx512_lanes *)(x + i * ld + t);
+#pragma GCC unroll 4
+        for (int level = 0; level < 4; level++) {
+            const places high = *(const places *)upper[level], low = *(const places *)lower[level];
+            const int s = 8 >> level;
+
+#pragma GCC unroll 16
+            for (int i = 0; i < 16; i++)
+                if ((i & s) == 0) {
+                    avx512_lanes a = r[i], b = r[i + s];
+
+                    r[i] = __builtin_shuffle(a, b, high);
+                    r[i + s] = __builtin_shuffle(a, b, low);
+                }
+        }
+#pragma GCC unroll 16
+        for (int i = 0; i < 16; i++)
+            *(avx512_lanes *)(out + (t + i) * ld_out) = r[i];
+    }
+}
+
 static gemm_kind choose(void)
 {
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
         __builtin_cpu_supports("avx512vl"))
-        return (gemm_kind){avx512, 16, 64};
+        return (gemm_kind){avx512, turn_avx512, 16, 64};
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-        return (gemm_kind){avx2, 8, 16};
-    return (gemm_kind){plain, 4, 8};
+        return (gemm_kind){avx2, NULL, 8, 16};
+    return (gemm_kind){plain, NULL, 4, 8};
 }
 #else
 static gemm_kind choose(void)
 {
-    return (gemm_kind){plain, 4, 8};
+    return (gemm_kind){plain, NULL, 4, 8};
 }
 #endif
 
@@ -68,27 +115,16 @@ static void copy_panel(int64_t k, int64_t width, int64_t wide, gemm_right B, flo
     }
 }
 
-/* The same where B is stored as [columns][k]: 4 x 4 entries at a time, so that the compiler
- * transposes them in registers. */
-MLTFR_KERNEL
-static void turn_panel(int64_t k, int64_t width, int64_t wide, gemm_right B, float *restrict out)
+/* The same where B is stored as [columns][k]: blocks in registers as far as they go. */
+static void turn_panel(const gemm_kind *kind, int64_t k, int64_t width, int64_t wide, gemm_right B,
+                       float *out)
 {
-    int64_t j = 0;
+    const int64_t whole = kind->turn == NULL ? 0 : width / 16 * 16, deep = k / 16 * 16;
 
-    for (; j + 4 <= width; j += 4) {
-        const float *a = B.x + j * B.ld, *b = a + B.ld, *c = b + B.ld, *d = c + B.ld;
-
-        for (int64_t t = 0; t < k; t++) {
-            float *to = out + t * wide + j;
-
-            to[0] = a[t];
-            to[1] = b[t];
-            to[2] = c[t];
-            to[3] = d[t];
-        }
-    }
-    for (; j < wide; j++)
-        for (int64_t t = 0; t < k; t++)
+    for (int64_t j = 0; j < whole; j += 16)
+        kind->turn(deep, B.x + j * B.ld, B.ld, out + j, wide);
+    for (int64_t j = 0; j < wide; j++)
+        for (int64_t t = j < whole ? deep : 0; t < k; t++)
             out[t * wide + j] = j < width ? B.x[j * B.ld + t] : 0.f;
 }
 
@@ -135,7 +171,7 @@ static void multiply(const gemm_kind *kind, int64_t m, int64_t k, gemm_left A, g
     float pack[DEPTH * PANEL_MOST] __attribute__((aligned(64)));
 
     if (B.turned)
-        turn_panel(k, C.width, wide, B, pack);
+        turn_panel(kind, k, C.width, wide, B, pack);
     else if (wide > C.width || (is_far_apart(B.ld) && m >= PACK_FROM))
         copy_panel(k, C.width, wide, B, pack);
     else {
