@@ -29,8 +29,9 @@ point() { # point NP
     local rank=$((RANDOM % 2 ? 0 : RANDOM % $1)) kinds=(write write fsync rename close) kind
     kind=${kinds[RANDOM % ${#kinds[@]}]}
     case $kind in
-    write) echo "write:$((1 + RANDOM % 600))@$rank" ;;
-    *) echo "$kind:$((1 + RANDOM % 30))@$rank" ;;
+    write) echo "write:$((1 + RANDOM % (rank == 0 ? 900 : 90)))@$rank" ;;
+    rename) echo "rename:$((1 + RANDOM % 8))@0" ;;
+    *) echo "$kind:$((1 + RANDOM % 8))@$rank" ;;
     esac
 }
 
@@ -100,7 +101,11 @@ for ((trial = 1; trial <= trials; trial++)); do
     for ((left = 1 + RANDOM % 3; left > 0; left--)); do
         np=$((1 + RANDOM % 5))
         if ((trial % 2)); then killed_inside "$np"; else killed_any_time "$np"; fi
-        [[ -e $run/result.json ]] && break # it was over before
+        if [[ -e $run/result.json ]]; then # it was over before: once more
+            rm -rf "$run"
+            left=$((left + 1))
+            continue
+        fi
         kills=$((kills + 1))
         inside=$((inside + $(find "$run/checkpoints" -name '*.part' 2>/dev/null | wc -l)))
         rm -rf "${scratch:?}"/ompi.* "${shared:?}"/*
