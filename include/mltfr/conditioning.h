@@ -112,6 +112,8 @@ typedef struct {
     int64_t j, l, anchors, held_out; /**< anchors both have, and how many of them are held out */
     double *correlation; /**< [dims] held-out correlation by dimension; owned, NULL where there is
                               none */
+    double *canonical;   /**< [r_c] held-out correlation of the pair's own canonical directions in
+                              the shared block; owned, NULL where there is none */
     double p_at_1[2];    /**< held-out anchors of j found among those of l, and the other way round;
                               NaN where there are none */
 } mltfr_pair_report;

@@ -46,6 +46,7 @@ static void add_pair(cJSON *list, const mltfr_conditioning_report *r, const mltf
     cJSON_AddNumberToObject(pair, "p_at_1_a_to_b", p->p_at_1[0]);
     cJSON_AddNumberToObject(pair, "p_at_1_b_to_a", p->p_at_1[1]);
     add_numbers(pair, "correlation", p->correlation, r->dims);
+    add_numbers(pair, "canonical", p->canonical, r->r_c);
 }
 
 static void add_alignment(cJSON *all, const mltfr_conditioning_report *r)

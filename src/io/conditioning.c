@@ -190,8 +190,10 @@ static mltfr_status align_anchors(mltfr_conditioner *c)
         MLTFR_TRY(mltfr_judge_correlation(c));
     MLTFR_TRY(choose_shared(c));
     MLTFR_TRY(mltfr_shared_maps(c));
-    if (judged)
+    if (judged) {
+        MLTFR_TRY(mltfr_judge_canonical(c));
         MLTFR_TRY(mltfr_judge_retrieval(c));
+    }
     end_phase(c, MLTFR_PHASE_JUDGE);
     for (int64_t k = 0; k < c->K; k++) {
         mltfr_rows_destroy(&c->llms[k].anchor_rows);

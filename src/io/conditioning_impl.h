@@ -193,6 +193,20 @@ int64_t mltfr_anchor_block(const mltfr_conditioner *c, const mltfr_llm *llm, boo
 /** conditioning_judge.c: C19. */
 mltfr_status mltfr_judge_correlation(mltfr_conditioner *c);
 mltfr_status mltfr_judge_retrieval(mltfr_conditioner *c);
+/** G [held_count][cols] = held-out rows of an LLM (zero where it lacks one) times map [D][cols], on
+ *  every rank. */
+mltfr_status mltfr_held_project(mltfr_conditioner *c, const mltfr_llm *llm, const double *map,
+                                int64_t cols, double *G);
+/** The held-out anchors that both LLMs have: their numbers among the held-out ones, into rows
+ *  [held_count].  @local */
+mltfr_status mltfr_held_common(const mltfr_anchors *an, int64_t j, int64_t l, int64_t *rows,
+                               int64_t *count);
+/** Pearson correlation of one column of a and of b over the given rows.  @local */
+double mltfr_pearson(const double *a, const double *b, int64_t stride, const int64_t *rows,
+                     int64_t n);
+
+/** conditioning_canonical.c: canonical correlations of each two LLMs within the shared block. */
+mltfr_status mltfr_judge_canonical(mltfr_conditioner *c);
 
 /** conditioning_maps.c: columns of eigenvectors times (lam + eps mean(lam))^-1/2; E9; and the PCA
  *  that stands for E7-E9. */

@@ -25,10 +25,8 @@ static int64_t held_on(const mltfr_conditioner *c, int p)
     return n;
 }
 
-/* G [held_count][cols] = held-out rows of an LLM (zero where it lacks one) times map [D][cols], on
- * every rank. */
-static mltfr_status project_held(mltfr_conditioner *c, const mltfr_llm *llm, const double *map,
-                                 int64_t cols, double *G)
+mltfr_status mltfr_held_project(mltfr_conditioner *c, const mltfr_llm *llm, const double *map,
+                                int64_t cols, double *G)
 {
     mltfr_status st = MLTFR_OK;
     const mltfr_blocks *b = &c->anchors.blocks;
@@ -61,9 +59,8 @@ static void held_presence(const mltfr_anchors *an, int64_t k, bool *has)
             has[n++] = an->ids[a * an->K + k] >= 0;
 }
 
-/* The held-out anchors that both LLMs have: their numbers among the held-out ones. */
-static mltfr_status held_common(const mltfr_anchors *an, int64_t j, int64_t l, int64_t *rows,
-                                int64_t *count)
+mltfr_status mltfr_held_common(const mltfr_anchors *an, int64_t j, int64_t l, int64_t *rows,
+                               int64_t *count)
 {
     mltfr_status st = MLTFR_OK;
     bool *in_j = NULL, *in_l = NULL;
@@ -84,9 +81,8 @@ done:
 
 /* ---- correlation --------------------------------------------------------------------------- */
 
-/* Pearson correlation of one column of a and of b over the given rows. */
-static double pearson(const double *a, const double *b, int64_t stride, const int64_t *rows,
-                      int64_t n)
+double mltfr_pearson(const double *a, const double *b, int64_t stride, const int64_t *rows,
+                     int64_t n)
 {
     double ma = 0, mb = 0, ab = 0, aa = 0, bb = 0;
 
@@ -112,13 +108,13 @@ static mltfr_status correlate_pair(const mltfr_conditioner *c, mltfr_pair_report
     int64_t *rows = NULL, n = 0;
 
     MLTFR_TRY(MLTFR_NEW(rows, c->anchors.held_count));
-    MLTFR_TRY(held_common(&c->anchors, pair->j, pair->l, rows, &n));
+    MLTFR_TRY(mltfr_held_common(&c->anchors, pair->j, pair->l, rows, &n));
     if (n < 2)
         goto done;
     if (pair->correlation == NULL)
         MLTFR_TRY(MLTFR_NEW(pair->correlation, c->dims));
     for (int64_t i = 0; i < cols; i++)
-        pair->correlation[first + i] = pearson(G[pair->j] + i, G[pair->l] + i, cols, rows, n);
+        pair->correlation[first + i] = mltfr_pearson(G[pair->j] + i, G[pair->l] + i, cols, rows, n);
 done:
     MLTFR_FREE(rows);
     return st;
@@ -135,7 +131,7 @@ static mltfr_status correlate_panel(mltfr_conditioner *c, int64_t first, int64_t
         MLTFR_AGREE(c->comm, MLTFR_NEW(map, c->llms[k].D * cols));
         MLTFR_AGREE(c->comm, MLTFR_NEW(G[k], c->anchors.held_count * cols));
         MLTFR_TRY(mltfr_matrix_get(c->W[k], first, cols, map));
-        MLTFR_TRY(project_held(c, &c->llms[k], map, cols, G[k]));
+        MLTFR_TRY(mltfr_held_project(c, &c->llms[k], map, cols, G[k]));
         MLTFR_FREE(map);
     }
     for (int64_t i = 0; i < r->pair_count; i++)
@@ -223,7 +219,7 @@ static mltfr_status held_units(mltfr_conditioner *c, const mltfr_llm *llm, doubl
     MLTFR_AGREE(c->comm, MLTFR_NEW(spread, c->r_c));
     MLTFR_AGREE(c->comm, MLTFR_NEW(*out, c->anchors.held_count * c->r_c));
     MLTFR_TRY(fitted_spread(c, llm, spread));
-    MLTFR_TRY(project_held(c, llm, llm->U, c->r_c, *out));
+    MLTFR_TRY(mltfr_held_project(c, llm, llm->U, c->r_c, *out));
     normalise(c->anchors.held_count, c->r_c, spread, *out);
 done:
     MLTFR_FREE(spread);
@@ -325,7 +321,7 @@ static mltfr_status search_pair(mltfr_conditioner *c, mltfr_pair_report *pair, d
     search s = {0};
 
     MLTFR_AGREE(c->comm, MLTFR_NEW(rows, c->anchors.held_count));
-    MLTFR_AGREE(c->comm, held_common(&c->anchors, pair->j, pair->l, rows, &n));
+    MLTFR_AGREE(c->comm, mltfr_held_common(&c->anchors, pair->j, pair->l, rows, &n));
     if (n == 0)
         goto done;
     MLTFR_AGREE(c->comm, gather_rows(G[pair->j], c->r_c, rows, n, &A));

@@ -74,8 +74,10 @@ void mltfr_conditioning_clear(mltfr_conditioning_report *report)
 {
     for (int64_t k = 0; k < MLTFR_MAX_LLMS; k++)
         MLTFR_FREE(report->llms[k].spectrum);
-    for (int64_t i = 0; i < report->pair_count; i++)
+    for (int64_t i = 0; i < report->pair_count; i++) {
         MLTFR_FREE(report->pairs[i].correlation);
+        MLTFR_FREE(report->pairs[i].canonical);
+    }
     MLTFR_FREE(report->pairs);
     MLTFR_FREE(report->correlation);
     report->pair_count = 0;
@@ -153,25 +155,28 @@ static void say_llm(const mltfr_llm_report *l)
               (long long)mltfr_spectrum_dims(l, .99), (long long)l->width);
 }
 
-/* Correlations of some dimensions; what comes before them is for the reader of the line. */
+/* Some of the correlations; what comes before them is for the reader of the line. */
 static void say_correlations(const char *before, int64_t dims, const double *correlation)
 {
     static const int64_t which[] = {1, 16, 64, 128, 256};
 
     for (size_t i = 0; i < sizeof which / sizeof *which && which[i] <= dims; i++)
-        mltfr_say("%scorrelation %lld %.3f", before, (long long)which[i],
-                  correlation[which[i] - 1]);
+        mltfr_say("%s %lld %.3f", before, (long long)which[i], correlation[which[i] - 1]);
 }
 
 static void say_pair(const mltfr_conditioning_report *r, const mltfr_pair_report *p)
 {
-    char names[160];
+    char names[160], before[192];
 
     snprintf(names, sizeof names, "%s %s: ", r->llms[p->j].name, r->llms[p->l].name);
     mltfr_say("%sanchors %lld, %lld of them held out", names, (long long)p->anchors,
               (long long)p->held_out);
+    snprintf(before, sizeof before, "%scorrelation", names);
     if (p->correlation != NULL)
-        say_correlations(names, r->dims, p->correlation);
+        say_correlations(before, r->dims, p->correlation);
+    snprintf(before, sizeof before, "%scanonical correlation", names);
+    if (p->canonical != NULL)
+        say_correlations(before, r->r_c, p->canonical);
     if (!isnan(p->p_at_1[0]))
         mltfr_say("%sP@1 %.3f (%.3f there, %.3f back)", names, (p->p_at_1[0] + p->p_at_1[1]) / 2,
                   p->p_at_1[0], p->p_at_1[1]);
@@ -180,7 +185,7 @@ static void say_pair(const mltfr_conditioning_report *r, const mltfr_pair_report
 static void say_judgement(const mltfr_conditioning_report *r)
 {
     if (r->dims > 0) {
-        say_correlations("", r->dims, r->correlation);
+        say_correlations("correlation", r->dims, r->correlation);
         mltfr_say("correlation above .45: %lld dimensions", (long long)r->auto_dim);
     }
     if (!isnan(r->p_at_1))

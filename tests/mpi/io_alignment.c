@@ -175,8 +175,9 @@ static void test_gaussian(mltfr_comm *comm, mltfr_comm *self)
     same[2] = families(comm, path[0], LATENT + 8);
     check_ranks(comm, self, tables, 2, &o, "gaussian-joint");
 
-    CHECK(alone.p_at_1 < .1 && alone.correlation[0] < .5, "gaussian: P@1 %g, correlation %g",
-          alone.p_at_1, alone.correlation[0]);
+    CHECK(alone.p_at_1 < .1 && alone.correlation[0] < .5 && alone.pairs[0].canonical[0] < .5,
+          "gaussian: P@1 %g, correlation %g, canonical %g", alone.p_at_1, alone.correlation[0],
+          alone.pairs[0].canonical[0]);
     for (int j = 0; j < LATENT; j++)
         CHECK(fabs(joint.correlation[j] - plain.correlation[j]) < .05,
               "gaussian-joint: correlation %d is %g, was %g", j, joint.correlation[j],
@@ -294,6 +295,11 @@ static void check_pairs(const mltfr_conditioning_report *r)
         mean += r->pairs[i].correlation[1] / (double)r->pair_count;
         p_at_1 += (r->pairs[i].p_at_1[0] + r->pairs[i].p_at_1[1]) / 2 / (double)r->pair_count;
         CHECK(r->pairs[i].p_at_1[0] > .6 && r->pairs[i].p_at_1[1] > .6, "pair %d", (int)i);
+        CHECK(r->pairs[i].canonical != NULL && r->pairs[i].canonical[0] > .95 &&
+                  r->pairs[i].canonical[0] > r->pairs[i].correlation[0] - .01,
+              "pair %d: canonical correlation %g, correlation %g", (int)i,
+              r->pairs[i].canonical != NULL ? r->pairs[i].canonical[0] : NAN,
+              r->pairs[i].correlation[0]);
     }
     CHECK(fabs(mean - r->correlation[1]) < 1e-12, "mean correlation %g, %g", mean,
           r->correlation[1]);
