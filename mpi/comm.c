@@ -27,10 +27,11 @@ mltfr_status mltfr_comm_start(int *argc, char ***argv, mltfr_comm **out)
 {
     MPI_Errhandler handler;
     mltfr_comm *c = NULL;
+    int threads; /* FUNNELED: others write files, this one alone calls MPI */
 
     *out = NULL;
     signal(SIGXFSZ, SIG_IGN); /* a file beyond `ulimit -f` shall be an error of the write */
-    if (MPI_Init(argc, argv) != MPI_SUCCESS)
+    if (MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &threads) != MPI_SUCCESS)
         mltfr_panic("MPI cannot be started");
     MLTFR_MPI(MPI_Comm_rank(MPI_COMM_WORLD, &world_rank));
     MLTFR_MPI(MPI_Comm_create_errhandler(on_mpi_error, &handler));

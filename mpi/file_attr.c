@@ -26,23 +26,22 @@ static mltfr_status set_attr(mltfr_file *f, const char *object, const char *name
     H5Sclose(space);
     if (at >= 0)
         H5Oclose(at);
-    return mltfr_comm_agree(f->comm, st);
+    return st;
 }
 
 mltfr_status mltfr_file_set_i64(mltfr_file *file, const char *object, const char *name,
                                 int64_t value)
 {
-    return set_attr(file, object, name, H5T_NATIVE_INT64, &value);
+    return mltfr_comm_agree(file->comm, set_attr(file, object, name, H5T_NATIVE_INT64, &value));
 }
 
 mltfr_status mltfr_file_set_f64(mltfr_file *file, const char *object, const char *name,
                                 double value)
 {
-    return set_attr(file, object, name, H5T_NATIVE_DOUBLE, &value);
+    return mltfr_comm_agree(file->comm, set_attr(file, object, name, H5T_NATIVE_DOUBLE, &value));
 }
 
-mltfr_status mltfr_file_set_text(mltfr_file *file, const char *object, const char *name,
-                                 const char *value)
+static mltfr_status set_text(mltfr_file *f, const char *object, const char *name, const char *value)
 {
     hid_t type = H5Tcopy(H5T_C_S1);
     size_t bytes = strlen(value);
@@ -51,9 +50,20 @@ mltfr_status mltfr_file_set_text(mltfr_file *file, const char *object, const cha
     H5Tset_size(type, bytes > 0 ? bytes : 1);
     H5Tset_strpad(type, H5T_STR_NULLPAD);
     H5Tset_cset(type, H5T_CSET_UTF8);
-    st = set_attr(file, object, name, type, value);
+    st = set_attr(f, object, name, type, value);
     H5Tclose(type);
     return st;
+}
+
+mltfr_status mltfr_file_set_text(mltfr_file *file, const char *object, const char *name,
+                                 const char *value)
+{
+    return mltfr_comm_agree(file->comm, set_text(file, object, name, value));
+}
+
+mltfr_status mltfr_file_mark(mltfr_file *f, const char *name, const char *text)
+{
+    return set_text(f, "/", name, text);
 }
 
 static mltfr_status no_attr(mltfr_file *f, const char *object, const char *name)

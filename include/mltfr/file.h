@@ -8,6 +8,7 @@
 #define MLTFR_FILE_H
 
 #include <mltfr/comm.h>
+#include <mltfr/mem.h>
 
 typedef struct mltfr_file mltfr_file;
 
@@ -29,7 +30,8 @@ typedef struct {
 int64_t mltfr_shape_row(const mltfr_shape *shape);
 int64_t mltfr_shape_count(const mltfr_shape *shape);
 
-/** Make a new file (an old one is replaced), open one for reading, or open one to add to it.
+/** Make a new file (an old one is replaced), open one for reading, or open one to add to it: what
+ *  was sealed is sealed again then.
  *  @collective{comm}
  *  @param comm  kept: must outlive the file
  *  @return MLTFR_E_IO with the name of the file; the same on every rank */
@@ -37,18 +39,39 @@ mltfr_status mltfr_file_create(mltfr_comm *comm, const char *path, mltfr_file **
 mltfr_status mltfr_file_open(mltfr_comm *comm, const char *path, mltfr_file **out);
 mltfr_status mltfr_file_append(mltfr_comm *comm, const char *path, mltfr_file **out);
 
-/** Close a file that was written, with what may go wrong on the way.  @collective{file} */
+/** Close a file that was written, without a seal, with what may go wrong on the way.
+ * @collective{file} */
 mltfr_status mltfr_file_close(mltfr_file **file);
 
 /** Close after reading or a failure; sets *file to NULL, which is allowed.  @collective{file} */
 void mltfr_file_destroy(mltfr_file **file);
 
-/** Seal a closed file: a trailer with its size and checksum is appended and all of it synced to the
- *  disk; HDF5 reads it as before.  Or see whether it is what was sealed, without trusting any part
- *  of it.  @collective{comm}
- *  @return MLTFR_E_DATA where the seal is missing or broken, MLTFR_E_IO */
-mltfr_status mltfr_file_seal(mltfr_comm *comm, const char *path);
-mltfr_status mltfr_file_check(mltfr_comm *comm, const char *path);
+/** Close a file that is complete, sealed and synced to the disk.  Every array that was written
+ *  since it was opened gets its checksums: of blocks of rows cut by its shape alone, so the same
+ * for any number of ranks.  Behind its end, where HDF5 does not look, goes the checksum of all that
+ * is not in these arrays.  docs/formats.md has the form.
+ *
+ *  Opening a sealed file checks that checksum before HDF5 sees the file, and reading rows checks
+ * the blocks they are in.  A file without a seal, of another program, is read as it is.
+ *  @collective{file}
+ *  @param file  is set to NULL, on failure too */
+mltfr_status mltfr_file_seal(mltfr_file **file);
+
+/** Open for reading what must be sealed.  @collective{comm}
+ *  @return MLTFR_E_DATA where the seal is missing or broken */
+mltfr_status mltfr_file_open_sealed(mltfr_comm *comm, const char *path, mltfr_file **out);
+
+/** What mltfr_file_verify saw: arrays that have checksums, their blocks, the damaged ones. */
+typedef struct {
+    bool sealed;
+    int64_t arrays, blocks, damaged;
+} mltfr_verified;
+
+/** Read all blocks of all arrays of an open file; `found` is called for each damaged one, rows
+ * first to last.  @local */
+typedef void mltfr_file_damage(void *context, const char *name, int64_t first, int64_t last);
+mltfr_status mltfr_file_verify(mltfr_file *file, mltfr_file_damage *found, void *context,
+                               mltfr_verified *out);
 
 /** The path the file was opened by.  @local */
 const char *mltfr_file_path(const mltfr_file *file);
@@ -74,6 +97,16 @@ mltfr_status mltfr_file_read_strings(mltfr_file *file, const char *name, char **
 mltfr_status mltfr_file_reserve(mltfr_file *file, const char *name, const mltfr_shape *shape);
 mltfr_status mltfr_file_fill(mltfr_file *file, const char *name, const mltfr_shape *shape,
                              int64_t first, int64_t rows, const void *mine);
+
+/** Write while the program goes on.  Open a file whose arrays are all reserved; mltfr_file_fill
+ * then only notes the rows, mltfr_file_start copies them and begins to write and sync them in the
+ *  background; mltfr_file_written asks all ranks whether they are done; mltfr_file_seal waits for
+ *  it.  A failure in the background is that of the seal, on every rank.  @collective{file}
+ *  @param copy  kept by the file until it is destroyed; grows to what this rank has to write
+ *  @return of the start: MLTFR_E_NOMEM where there is no memory for the copy */
+mltfr_status mltfr_file_append_later(mltfr_comm *comm, const char *path, mltfr_file **out);
+mltfr_status mltfr_file_start(mltfr_file *file, mltfr_room *copy);
+bool mltfr_file_written(mltfr_file *file);
 
 /** Read rows [first, first + rows) as `type`; a number is converted as HDF5 does.
  *  @collective{file} */

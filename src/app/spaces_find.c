@@ -123,7 +123,7 @@ static mltfr_status make_spaces(mltfr_comm *comm, const mltfr_settings *s, const
     MLTFR_TRY(app_condition(comm, s, NULL, part, json));
     MLTFR_TRY(mltfr_file_append(comm, part, &file));
     MLTFR_TRY(mltfr_file_set_text(file, "spaces", "recipe", recipe));
-    MLTFR_TRY(mltfr_file_close(&file));
+    MLTFR_TRY(mltfr_file_seal(&file));
     MLTFR_TRY(app_rename(comm, part, path));
 done:
     mltfr_file_destroy(&file);

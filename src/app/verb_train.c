@@ -39,31 +39,9 @@ done:
     return st;
 }
 
-/* config.yaml of the run directory; that of a run that has ended stays as it is. */
-static mltfr_status record(mltfr_comm *comm, const char *run_dir, const char *config, bool fresh)
-{
-    mltfr_status st;
-    mltfr_text text = {0};
-    char *path = NULL, *result = NULL;
-
-    MLTFR_AGREE(comm, app_join(run_dir, "config.yaml", &path));
-    MLTFR_AGREE(comm, app_join(run_dir, "result.json", &result));
-    if (!fresh && app_exists(comm, result))
-        goto done;
-    mltfr_text_add(&text, "%s", config);
-    MLTFR_TRY(app_write(comm, path, &text));
-done:
-    mltfr_text_destroy(&text);
-    MLTFR_FREE(path);
-    MLTFR_FREE(result);
-    return st;
-}
-
 /* Keys of the interface that this version reads and does not act on. */
 static void warn_of_idle_keys(const mltfr_settings *settings)
 {
-    if (settings->checkpoint_async)
-        mltfr_warn("checkpoint.async has no effect in this version: training waits for the write");
     if (!settings->run_reproducible)
         mltfr_warn("run.reproducible: false has no effect in this version: sums are always "
                    "canonical");
@@ -103,7 +81,6 @@ mltfr_status app_train(mltfr_comm *comm, const app_request *request, mltfr_confi
     MLTFR_TRY(prepare(comm, config));
     MLTFR_AGREE(comm, mltfr_config_text(settings, &text)); /* before tokens.path is filled in */
     MLTFR_TRY(app_find_spaces(comm, config, fresh ? APP_SPACES_MAKE : APP_SPACES_REUSE));
-    MLTFR_TRY(record(comm, settings->run_dir, text, fresh));
     options.config = text;
     MLTFR_TRY(mltfr_train(comm, settings, &options));
 done:

@@ -293,7 +293,7 @@ static mltfr_status write_all(mltfr_conditioner *c, const char *part)
     MLTFR_TRY(write_anchors(c, file));
     MLTFR_TRY(write_options(c, file));
     MLTFR_TRY(write_versions(file));
-    MLTFR_TRY(mltfr_file_close(&file));
+    MLTFR_TRY(mltfr_file_seal(&file));
 done:
     mltfr_file_destroy(&file);
     return st;

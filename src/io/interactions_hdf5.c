@@ -93,7 +93,7 @@ mltfr_status mltfr_interactions_write(mltfr_comm *comm, const char *path,
 
     MLTFR_TRY(mltfr_file_create(comm, path, &file));
     MLTFR_TRY(mltfr_interactions_put(comm, file, data));
-    MLTFR_TRY(mltfr_file_close(&file));
+    MLTFR_TRY(mltfr_file_seal(&file));
 done:
     mltfr_file_destroy(&file);
     return st;

@@ -1,34 +1,16 @@
-/* A checkpoint exists whole or not at all.  Rank 0 alone makes PATH.part with all its arrays and
- * numbers and takes the disk space for it: a full disk is an error here, inside a collective write
- * it would be a hang.  Then all ranks fill the arrays in; sealed, it gets its name. */
-#include "checkpoint.h"
+/* What a checkpoint holds, and reading it.  Damage of any kind is MLTFR_E_DATA, so that the one
+ * before can be tried; MLTFR_E_USAGE is what would be refused of that one too. */
+#include "checkpoint_impl.h"
 #include "fingerprint.h"
 
-#include <mltfr/file.h>
 #include <mltfr/log.h>
 #include <mltfr/versions.h>
 
-#include <errno.h>
-#include <fcntl.h>
-#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-enum { FORMAT_VERSION = 1, PATH_BYTES = 4096 };
-
-/* ---- one walk for all that is done with a file --------------------------------------------- */
-
-typedef enum { RESERVE, FILL, READ } walk_mode;
-
-typedef struct {
-    mltfr_engine *e;
-    mltfr_file *file;
-    walk_mode mode;
-} walk;
+/* ---- arrays -------------------------------------------------------------------------------- */
 
 /* An array of which this rank moves the rows [first, first + own). */
 static mltfr_status array(walk *w, mltfr_dtype type, int ndim, const int64_t dims[], int64_t first,
@@ -138,7 +120,7 @@ done:
     return st;
 }
 
-static mltfr_status walk_arrays(walk *w)
+mltfr_status mltfr_walk_arrays(walk *w)
 {
     mltfr_status st = MLTFR_OK;
 
@@ -164,7 +146,7 @@ static mltfr_status real(walk *w, const char *name, double *value)
                            : mltfr_file_set_f64(w->file, "/", name, *value);
 }
 
-static mltfr_status walk_numbers(walk *w, mltfr_loop_state *loop)
+mltfr_status mltfr_walk_numbers(walk *w, mltfr_loop_state *loop)
 {
     mltfr_status st = MLTFR_OK;
     mltfr_progress *at = &w->e->at;
@@ -186,133 +168,24 @@ done:
     return st;
 }
 
-/* ---- write --------------------------------------------------------------------------------- */
-
-static mltfr_status write_header(mltfr_file *f, const char *config, uint64_t digest)
-{
-    mltfr_status st = MLTFR_OK;
-
-    MLTFR_TRY(mltfr_file_set_text(f, "/", "format", "mltfr-checkpoint"));
-    MLTFR_TRY(mltfr_file_set_i64(f, "/", "version", FORMAT_VERSION));
-    MLTFR_TRY(mltfr_file_set_text(f, "/", "program", MLTFR_VERSION));
-    MLTFR_TRY(mltfr_file_set_text(f, "/", "kernel", mltfr_blas_kernel()));
-    MLTFR_TRY(mltfr_file_set_i64(f, "/", "fingerprint", (int64_t)mltfr_fingerprint()));
-    MLTFR_TRY(mltfr_file_set_text(f, "/", "config", config));
-    MLTFR_TRY(mltfr_file_set_i64(f, "/", "input_digest", (int64_t)digest));
-done:
-    return st;
-}
-
-/* Make sure that the disk has room for every byte of the file. */
-static mltfr_status take_space(const char *path)
-{
-    struct stat file;
-    const int fd = open(path, O_RDWR);
-    int code = fd < 0 || fstat(fd, &file) != 0 ? errno : 0;
-
-    if (code == 0)
-        code = posix_fallocate(fd, 0, file.st_size);
-    if (fd >= 0)
-        close(fd);
-    return code == 0 ? MLTFR_OK : mltfr_fail(MLTFR_E_IO, "%s: %s", path, strerror(code));
-}
-
-/* Everything but the content of the arrays, by the one rank of `self`. */
-static mltfr_status write_skeleton(mltfr_comm *self, mltfr_engine *e, const mltfr_loop_state *loop,
-                                   const char *config, uint64_t digest, const char *part)
-{
-    mltfr_status st = MLTFR_OK;
-    walk w = {.e = e, .mode = RESERVE};
-    mltfr_loop_state copy = *loop;
-
-    MLTFR_TRY(mltfr_file_create(self, part, &w.file));
-    MLTFR_TRY(walk_arrays(&w));
-    MLTFR_TRY(walk_numbers(&w, &copy));
-    MLTFR_TRY(write_header(w.file, config, digest));
-    if (e->item_ids != NULL)
-        MLTFR_TRY(mltfr_file_write_strings(w.file, "items", e->spec.items, e->item_ids));
-    if (e->K > 0 && e->llm_names[0] != NULL)
-        MLTFR_TRY(mltfr_file_write_strings(w.file, "llms", e->K, e->llm_names));
-    MLTFR_TRY(mltfr_file_close(&w.file));
-    MLTFR_TRY(take_space(part));
-done:
-    mltfr_file_destroy(&w.file);
-    return st;
-}
-
-/* The file is on the disk; its name shall be there too before we go on. */
-static mltfr_status publish(const char *part, const char *path)
-{
-    char directory[PATH_BYTES];
-    int fd, code = rename(part, path) == 0 ? 0 : errno;
-
-    snprintf(directory, sizeof directory, "%s", path);
-    char *slash = strrchr(directory, '/');
-
-    snprintf(slash != NULL ? slash : directory, 2, slash == NULL ? "." : "");
-    fd = code == 0 ? open(directory, O_RDONLY) : -1;
-    if (fd >= 0 && fsync(fd) != 0 && errno != EINVAL) /* there are file systems without that */
-        code = errno;
-    if (fd >= 0)
-        close(fd);
-    return code == 0 ? MLTFR_OK : mltfr_fail(MLTFR_E_IO, "%s: %s", path, strerror(code));
-}
-
-static double slowest; /* seconds of a write, over all ranks */
-
-double mltfr_checkpoint_seconds(void)
-{
-    return slowest;
-}
-
-static void note_seconds(mltfr_comm *comm, double seconds)
-{
-    mltfr_comm_max_f64(comm, &seconds, 1);
-    slowest = seconds > slowest ? seconds : slowest;
-}
-
-mltfr_status mltfr_checkpoint_write(mltfr_engine *e, const mltfr_loop_state *loop,
-                                    const char *config, uint64_t digest, const char *path)
-{
-    const double begin = mltfr_seconds();
-    mltfr_status st = MLTFR_OK;
-    walk w = {.e = e, .mode = FILL};
-    mltfr_comm *self = NULL;
-    char part[PATH_BYTES];
-
-    snprintf(part, sizeof part, "%s.part", path);
-    MLTFR_TRY(mltfr_comm_group(e->comm, 0, 0, &self));
-    MLTFR_AGREE(e->comm,
-                self == NULL ? MLTFR_OK : write_skeleton(self, e, loop, config, digest, part));
-    MLTFR_TRY(mltfr_file_append(e->comm, part, &w.file));
-    MLTFR_TRY(walk_arrays(&w));
-    MLTFR_TRY(mltfr_file_close(&w.file));
-    MLTFR_TRY(mltfr_file_seal(e->comm, part));
-    MLTFR_AGREE(e->comm, e->rank == 0 ? publish(part, path) : MLTFR_OK);
-    note_seconds(e->comm, mltfr_seconds() - begin);
-done:
-    mltfr_file_destroy(&w.file);
-    if (st != MLTFR_OK && e->rank == 0)
-        unlink(part);
-    mltfr_comm_destroy(&self);
-    return st;
-}
-
 /* ---- read ---------------------------------------------------------------------------------- */
 
 static mltfr_status check_header(mltfr_file *f)
 {
     mltfr_status st = MLTFR_OK;
+    const char *path = mltfr_file_path(f);
     int64_t version;
     char *format = NULL;
 
     MLTFR_TRY(mltfr_file_get_text(f, "/", "format", &format));
     if (strcmp(format, "mltfr-checkpoint") != 0)
-        MLTFR_FAIL(MLTFR_E_DATA, "%s: not a checkpoint of this program", mltfr_file_path(f));
+        MLTFR_FAIL(MLTFR_E_DATA, "%s: not a checkpoint of this program", path);
     MLTFR_TRY(mltfr_file_get_i64(f, "/", "version", &version));
     if (version != FORMAT_VERSION)
-        MLTFR_FAIL(MLTFR_E_DATA, "%s: checkpoint format %lld, this program reads %d",
-                   mltfr_file_path(f), (long long)version, FORMAT_VERSION);
+        MLTFR_FAIL(MLTFR_E_DATA,
+                   "%s: version %lld of the format of checkpoints, %s than %d, which is read", path,
+                   (long long)version, version > FORMAT_VERSION ? "newer" : "older",
+                   FORMAT_VERSION);
 done:
     MLTFR_FREE(format);
     return st;
@@ -323,8 +196,7 @@ static mltfr_status open_whole(mltfr_comm *comm, const char *path, mltfr_file **
     mltfr_status st = MLTFR_OK;
 
     *out = NULL;
-    MLTFR_TRY(mltfr_file_check(comm, path));
-    MLTFR_TRY(mltfr_file_open(comm, path, out));
+    MLTFR_TRY(mltfr_file_open_sealed(comm, path, out));
     MLTFR_AGREE(comm, check_header(*out));
 done:
     if (st != MLTFR_OK)
@@ -332,24 +204,56 @@ done:
     return st;
 }
 
+/* The first damage is the one reported. */
+static void note_damage(void *context, const char *name, int64_t first, int64_t last)
+{
+    char *text = context;
+
+    if (text[0] == '\0')
+        snprintf(text, 256, "array '%.128s', rows %lld to %lld", name, (long long)first,
+                 (long long)last);
+}
+
+static mltfr_status verify(mltfr_file *f)
+{
+    mltfr_verified seen;
+    char text[256] = "";
+    const mltfr_status st = mltfr_file_verify(f, note_damage, text, &seen);
+
+    if (st == MLTFR_OK && seen.damaged > 0)
+        return mltfr_fail(MLTFR_E_DATA, "%s: damaged: %s", mltfr_file_path(f), text);
+    return st;
+}
+
 mltfr_status mltfr_checkpoint_check(mltfr_comm *comm, const char *path)
 {
+    mltfr_status st = MLTFR_OK;
     mltfr_file *file = NULL;
-    const mltfr_status st = open_whole(comm, path, &file);
 
+    MLTFR_TRY(open_whole(comm, path, &file));
+    MLTFR_AGREE(comm, mltfr_comm_rank(comm) == 0 ? verify(file) : MLTFR_OK);
+done:
     mltfr_file_destroy(&file);
     return st;
 }
 
-static mltfr_status check_inputs(mltfr_file *f, uint64_t digest)
+/* Is it of a run like this one?  A run does not pass over what is whole, but not its own. */
+static mltfr_status check_run(mltfr_file *f, const char *config, uint64_t digest)
 {
+    mltfr_status st = MLTFR_OK;
     int64_t written_with;
-    mltfr_status st = mltfr_file_get_i64(f, "/", "input_digest", &written_with);
+    char *then = NULL;
 
-    if (st == MLTFR_OK && (uint64_t)written_with != digest)
-        st = mltfr_fail(MLTFR_E_DATA,
+    MLTFR_TRY(mltfr_file_get_i64(f, "/", "input_digest", &written_with));
+    MLTFR_TRY(mltfr_file_get_text(f, "/", "config", &then));
+    if (config != NULL)
+        MLTFR_TRY(mltfr_checkpoint_compare(mltfr_file_path(f), then, config));
+    if ((uint64_t)written_with != digest)
+        st = mltfr_fail(config != NULL ? MLTFR_E_USAGE : MLTFR_E_DATA,
                         "%s: written with other interactions or token spaces than are given now",
                         mltfr_file_path(f));
+done:
+    MLTFR_FREE(then);
     return st;
 }
 
@@ -383,17 +287,17 @@ done:
     return st;
 }
 
-mltfr_status mltfr_checkpoint_read(mltfr_engine *e, mltfr_loop_state *loop, uint64_t digest,
-                                   const char *path)
+mltfr_status mltfr_checkpoint_read(mltfr_engine *e, mltfr_loop_state *loop, const char *config,
+                                   uint64_t digest, const char *path)
 {
     mltfr_status st = MLTFR_OK;
     walk w = {.e = e, .mode = READ};
 
     MLTFR_TRY(open_whole(e->comm, path, &w.file));
-    MLTFR_AGREE(e->comm, check_inputs(w.file, digest));
-    MLTFR_AGREE(e->comm, walk_numbers(&w, loop));
+    MLTFR_AGREE(e->comm, check_run(w.file, config, digest));
+    MLTFR_AGREE(e->comm, mltfr_walk_numbers(&w, loop));
     compare_fingerprint(w.file);
-    MLTFR_TRY(walk_arrays(&w));
+    MLTFR_TRY(mltfr_walk_arrays(&w));
     MLTFR_TRY(restore_pools(e));
 done:
     mltfr_file_destroy(&w.file);

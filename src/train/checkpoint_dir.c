@@ -1,6 +1,7 @@
 /* The directory of checkpoints.  Rank 0 looks and acts; steps are compared as numbers. */
 #include "checkpoint.h"
 
+#include <mltfr/background.h>
 #include <mltfr/log.h>
 
 #include <dirent.h>
@@ -75,7 +76,8 @@ done:
     return st;
 }
 
-mltfr_status mltfr_checkpoint_newest(mltfr_comm *comm, const char *run_dir, char *path,
+mltfr_status mltfr_checkpoint_newest(mltfr_comm *comm, const char *run_dir,
+                                     mltfr_checkpoint_use *use, void *context, char *path,
                                      size_t bytes)
 {
     mltfr_status st = MLTFR_OK;
@@ -88,8 +90,8 @@ mltfr_status mltfr_checkpoint_newest(mltfr_comm *comm, const char *run_dir, char
         int64_t step = steps != NULL ? steps[count] : 0;
         mltfr_comm_bcast(comm, &step, sizeof step, 0);
         mltfr_checkpoint_path(run_dir, step, path, bytes);
-        st = mltfr_checkpoint_check(comm, path);
-        if (st == MLTFR_OK || st > MLTFR_E_IO)
+        st = use(context, path);
+        if (st != MLTFR_E_DATA && st != MLTFR_E_IO)
             break;
         mltfr_warn("%s; it is skipped", mltfr_error_text);
         path[0] = '\0';
@@ -100,19 +102,64 @@ done:
     return st;
 }
 
+/* ---- removal ------------------------------------------------------------------------------- */
+
+/* Files that go in the background; the path of one that is gone becomes empty. */
+static struct {
+    mltfr_background task;
+    int64_t count;
+    char (*path)[PATH_BYTES];
+} removal;
+
+static void remove_all(void *context)
+{
+    (void)context;
+    for (int64_t i = 0; i < removal.count; i++)
+        if (unlink(removal.path[i]) == 0)
+            removal.path[i][0] = '\0';
+}
+
+void mltfr_checkpoint_prune_end(void)
+{
+    mltfr_background_wait(&removal.task);
+    for (int64_t i = 0; i < removal.count; i++)
+        if (removal.path[i][0] != '\0')
+            mltfr_warn("%s: cannot be removed", removal.path[i]);
+    removal.count = 0;
+    MLTFR_FREE(removal.path);
+}
+
 void mltfr_checkpoint_prune(mltfr_comm *comm, const char *run_dir, int64_t keep, int64_t best_step)
 {
     int64_t *steps = NULL, count = 0;
-    char path[PATH_BYTES];
 
+    mltfr_checkpoint_prune_end();
     if (mltfr_comm_rank(comm) != 0 || list(run_dir, &steps, &count) != MLTFR_OK)
         return;
-    for (int64_t i = 0; i < count - keep; i++) {
-        mltfr_checkpoint_path(run_dir, steps[i], path, sizeof path);
-        if (steps[i] != best_step && unlink(path) != 0)
-            mltfr_warn("%s: cannot be removed: %s", path, strerror(errno));
+    if (count > keep && MLTFR_NEW(removal.path, count - keep) == MLTFR_OK) {
+        for (int64_t i = 0; i < count - keep; i++)
+            if (steps[i] != best_step)
+                mltfr_checkpoint_path(run_dir, steps[i], removal.path[removal.count++], PATH_BYTES);
+        mltfr_background_start(&removal.task, remove_all, NULL);
     }
     MLTFR_FREE(steps);
+}
+
+void mltfr_checkpoint_sweep(mltfr_comm *comm, const char *run_dir)
+{
+    char path[PATH_BYTES];
+    struct dirent *d;
+    DIR *directory;
+
+    snprintf(path, sizeof path, "%s/checkpoints", run_dir);
+    directory = mltfr_comm_rank(comm) == 0 ? opendir(path) : NULL;
+    while (directory != NULL && (d = readdir(directory)) != NULL) {
+        const char *end = strrchr(d->d_name, '.');
+        if (strncmp(d->d_name, "step-", 5) == 0 && end != NULL && strcmp(end, ".part") == 0)
+            unlinkat(dirfd(directory), d->d_name, 0);
+    }
+    if (directory != NULL)
+        closedir(directory);
 }
 
 void mltfr_checkpoint_set_aside(mltfr_comm *comm, const char *run_dir, int64_t step)

@@ -12,7 +12,8 @@ mltfr_status mltfr_recommender_open(mltfr_comm *comm, const mltfr_settings *sett
     *out = NULL;
     MLTFR_AGREE(comm, MLTFR_NEW(r, 1));
     MLTFR_TRY(mltfr_session_open(comm, settings, &r->session));
-    MLTFR_TRY(mltfr_checkpoint_read(r->session.engine, &ignored, r->session.digest, checkpoint));
+    MLTFR_TRY(
+        mltfr_checkpoint_read(r->session.engine, &ignored, NULL, r->session.digest, checkpoint));
     *out = r;
     r = NULL;
 done:

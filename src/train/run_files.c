@@ -53,10 +53,27 @@ static mltfr_status cut_back(const char *path, int64_t step)
     return st;
 }
 
-static mltfr_status open_files(mltfr_run_files *f, int64_t step)
+static mltfr_status write_config(const mltfr_run_files *f, const char *config)
+{
+    char path[PATH_BYTES], part[PATH_BYTES];
+    FILE *to;
+
+    snprintf(path, sizeof path, "%s/config.yaml", f->dir);
+    snprintf(part, sizeof part, "%s/config.yaml.part", f->dir);
+    to = fopen(part, "w");
+    const bool failed = to == NULL || fputs(config, to) < 0;
+
+    if ((to != NULL && fclose(to) != 0) || failed || rename(part, path) != 0)
+        return mltfr_fail(MLTFR_E_IO, "%s: %s", path, strerror(errno));
+    return MLTFR_OK;
+}
+
+static mltfr_status open_files(mltfr_run_files *f, const char *config, int64_t step)
 {
     char path[PATH_BYTES];
 
+    if (write_config(f, config) != MLTFR_OK)
+        return MLTFR_E_IO;
     snprintf(path, sizeof path, "%s/checkpoints", f->dir);
     if (mkdir(path, 0777) != 0 && errno != EEXIST)
         return mltfr_fail(MLTFR_E_IO, "%s: %s", path, strerror(errno));
@@ -71,11 +88,12 @@ static mltfr_status open_files(mltfr_run_files *f, int64_t step)
     return MLTFR_OK;
 }
 
-mltfr_status mltfr_run_files_open(mltfr_comm *comm, const char *dir, int64_t step,
-                                  mltfr_run_files *out)
+mltfr_status mltfr_run_files_open(mltfr_comm *comm, const char *dir, const char *config,
+                                  int64_t step, mltfr_run_files *out)
 {
     *out = (mltfr_run_files){.comm = comm, .dir = dir};
-    return mltfr_comm_agree(comm, mltfr_comm_rank(comm) == 0 ? open_files(out, step) : MLTFR_OK);
+    return mltfr_comm_agree(comm,
+                            mltfr_comm_rank(comm) == 0 ? open_files(out, config, step) : MLTFR_OK);
 }
 
 void mltfr_run_files_close(mltfr_run_files *files)
@@ -185,6 +203,11 @@ bool mltfr_run_files_ended(mltfr_comm *comm, const char *dir, mltfr_metrics *tes
     return ended != 0;
 }
 
+static mltfr_status check(void *comm, const char *path)
+{
+    return mltfr_checkpoint_check(comm, path);
+}
+
 mltfr_status mltfr_run_checkpoint(mltfr_comm *comm, const char *run_dir, char *path, size_t bytes)
 {
     mltfr_metrics test = {0};
@@ -192,7 +215,7 @@ mltfr_status mltfr_run_checkpoint(mltfr_comm *comm, const char *run_dir, char *p
 
     if (mltfr_run_files_ended(comm, run_dir, &test, path, bytes))
         return MLTFR_OK;
-    MLTFR_TRY(mltfr_checkpoint_newest(comm, run_dir, path, bytes));
+    MLTFR_TRY(mltfr_checkpoint_newest(comm, run_dir, check, comm, path, bytes));
     if (path[0] == '\0')
         MLTFR_FAIL(MLTFR_E_DATA, "%s/checkpoints: there is no checkpoint", run_dir);
 done:

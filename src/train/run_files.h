@@ -14,9 +14,10 @@ typedef struct {
     bool failed;   /* a line could not be written; said once */
 } mltfr_run_files;
 
-/* Open metrics.jsonl, cut back to lines of `step` and before; makes checkpoints/.  @collective */
-mltfr_status mltfr_run_files_open(mltfr_comm *comm, const char *dir, int64_t step,
-                                  mltfr_run_files *out);
+/* Write config.yaml; open metrics.jsonl, cut back to lines of `step` and before; make checkpoints/.
+ * @collective */
+mltfr_status mltfr_run_files_open(mltfr_comm *comm, const char *dir, const char *config,
+                                  int64_t step, mltfr_run_files *out);
 void mltfr_run_files_close(mltfr_run_files *files);
 
 /* One line of metrics.jsonl: a JSON object.  @local */

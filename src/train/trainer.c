@@ -23,10 +23,12 @@ typedef struct {
     mltfr_run_files files;
     mltfr_loop_state loop;
     mltfr_stop stop;
+    mltfr_keeper keeper;
     int64_t steps_here;   /* done since this start */
     int64_t rows_here;    /* of this epoch, since this start */
     int64_t steps_before; /* of this epoch, done before this start */
     int64_t checkpointed; /* step of the newest checkpoint; -1: none */
+    bool spoiled;         /* the engine has something of a checkpoint */
     double begin, epoch_begin, last_progress;
     double epoch_mpi; /* seconds in MPI when the epoch began */
 } trainer;
@@ -36,21 +38,16 @@ typedef struct {
 static mltfr_status save(trainer *t)
 {
     mltfr_status st = MLTFR_OK;
+    mltfr_engine *e = t->session.engine;
 
     mltfr_watchdog_phase("checkpoint");
-    const mltfr_session *s = &t->session;
-    const int64_t step = s->engine->at.step;
-    char path[PATH_BYTES];
-
-    if (t->checkpointed == step)
+    if (t->checkpointed == e->at.step)
         return MLTFR_OK;
-    mltfr_checkpoint_path(t->files.dir, step, path, sizeof path);
     const double begin = mltfr_seconds();
 
-    MLTFR_TRY(mltfr_check_finite(s->engine)); /* the one before is of more use than this */
-    MLTFR_TRY(mltfr_checkpoint_write(s->engine, &t->loop, t->options->config, s->digest, path));
-    t->checkpointed = step;
-    mltfr_checkpoint_prune(s->comm, t->files.dir, s->set->checkpoint_keep, t->loop.best_step);
+    MLTFR_TRY(mltfr_check_finite(e)); /* the one before is of more use than this */
+    MLTFR_TRY(mltfr_keeper_save(&t->keeper, e, &t->loop));
+    t->checkpointed = e->at.step;
     mltfr_stop_saved(&t->stop, mltfr_seconds() - begin, mltfr_checkpoint_seconds());
 done:
     return st;
@@ -87,6 +84,7 @@ static void settle(trainer *t, const char *path)
     }
     mltfr_comm_bcast(s->comm, &has, sizeof has, 0);
     t->checkpointed = has.own ? step : -1;
+    mltfr_checkpoint_sweep(s->comm, dir);
     if (strcmp(t->options->resume, "no") == 0)
         mltfr_checkpoint_prune(s->comm, dir, 0, -1);
     else
@@ -98,28 +96,61 @@ static void settle(trainer *t, const char *path)
         t->loop.best_step = t->loop.best_epoch = 0;
         t->loop.best_ndcg = -1.;
     }
+    mltfr_checkpoint_prune_end();
     mltfr_comm_barrier(s->comm);
+}
+
+static const mltfr_loop_state fresh_loop = {.best_ndcg = -1.};
+
+static mltfr_status go_on_from(void *context, const char *path)
+{
+    trainer *t = context;
+    const double begin = mltfr_seconds();
+    mltfr_status st = MLTFR_OK;
+
+    t->spoiled = true;
+    MLTFR_TRY(mltfr_checkpoint_read(t->session.engine, &t->loop, t->options->config,
+                                    t->session.digest, path));
+    mltfr_stop_saved(&t->stop, 0., mltfr_seconds() - begin); /* a write takes as long */
+done:
+    return st;
+}
+
+/* No checkpoint could be used, and those that were tried may have left something behind. */
+static mltfr_status start_afresh(trainer *t)
+{
+    mltfr_status st = MLTFR_OK;
+    mltfr_comm *comm = t->session.comm;
+    const mltfr_settings *set = t->session.set;
+
+    t->loop = fresh_loop;
+    if (!t->spoiled)
+        goto done;
+    mltfr_warn("%s: no checkpoint is whole: the run starts anew", set->run_dir);
+    mltfr_session_close(&t->session);
+    MLTFR_TRY(mltfr_session_open(comm, set, &t->session));
+done:
+    return st;
 }
 
 static mltfr_status resume(trainer *t)
 {
     mltfr_status st = MLTFR_OK;
-    mltfr_session *s = &t->session;
+    const char *how = t->options->resume;
     char path[PATH_BYTES] = "";
 
-    t->loop.best_ndcg = -1.;
-    if (strcmp(t->options->resume, "auto") == 0)
-        MLTFR_TRY(mltfr_checkpoint_newest(s->comm, s->set->run_dir, path, sizeof path));
-    else if (strcmp(t->options->resume, "no") != 0)
-        snprintf(path, sizeof path, "%s", t->options->resume);
-    if (path[0] != '\0') {
-        const double begin = mltfr_seconds();
-
-        MLTFR_TRY(mltfr_checkpoint_read(s->engine, &t->loop, s->digest, path));
-        mltfr_stop_saved(&t->stop, 0., mltfr_seconds() - begin); /* a write takes as long */
-        mltfr_note("resume  %s: step %" PRId64 ", epoch %" PRId64, path, s->engine->at.step,
-                   s->engine->at.epoch);
+    if (strcmp(how, "auto") == 0) {
+        MLTFR_TRY(mltfr_checkpoint_newest(t->session.comm, t->session.set->run_dir, go_on_from, t,
+                                          path, sizeof path));
+    } else if (strcmp(how, "no") != 0) {
+        snprintf(path, sizeof path, "%s", how);
+        MLTFR_TRY(go_on_from(t, path));
     }
+    if (path[0] == '\0')
+        MLTFR_TRY(start_afresh(t));
+    else
+        mltfr_note("resume  %s: step %" PRId64 ", epoch %" PRId64, path, t->session.engine->at.step,
+                   t->session.engine->at.epoch);
     settle(t, path);
 done:
     return st;
@@ -313,6 +344,7 @@ static mltfr_status run_steps(trainer *t, int64_t epoch)
         MLTFR_TRY(train_batch(t, epoch, i, &rows));
         report_step(t, rows);
         report_progress(t, i + 1, steps);
+        MLTFR_TRY(mltfr_keeper_look(&t->keeper));
         if (is_last_step(t))
             break;
         if (set->checkpoint_every > 0 && t->session.engine->at.step % set->checkpoint_every == 0 &&
@@ -376,6 +408,8 @@ static mltfr_status stop_early(trainer *t)
 
     mltfr_note("stop    after step %" PRId64 ": %s", t->session.engine->at.step, mltfr_error_text);
     MLTFR_TRY(save(t));
+    MLTFR_TRY(mltfr_keeper_wait(&t->keeper));
+    mltfr_keeper_say(&t->keeper);
     mltfr_note("stopped at step %" PRId64 " with a complete checkpoint; --resume=auto goes on",
                t->session.engine->at.step);
     st = MLTFR_STOPPED;
@@ -399,9 +433,10 @@ static mltfr_status finish(trainer *t)
         t->loop.best_epoch = s->engine->at.epoch;
     }
     MLTFR_TRY(save(t));
+    MLTFR_TRY(mltfr_keeper_wait(&t->keeper));
     mltfr_checkpoint_path(t->files.dir, t->loop.best_step, path, sizeof path);
     if (t->loop.best_step != s->engine->at.step)
-        MLTFR_TRY(mltfr_checkpoint_read(s->engine, &ignored, s->digest, path));
+        MLTFR_TRY(mltfr_checkpoint_read(s->engine, &ignored, NULL, s->digest, path));
     MLTFR_TRY(mltfr_evaluate_engine(s->engine, s->data, MLTFR_SPLIT_VALID, &valid));
     MLTFR_TRY(mltfr_evaluate_engine(s->engine, s->data, MLTFR_SPLIT_TEST, &test));
     report_metrics(t, "test", &test);
@@ -413,6 +448,7 @@ static mltfr_status finish(trainer *t)
 
     mltfr_comm_max_i64(s->comm, &peak, 1);
     mltfr_note("best    epoch %" PRId64 ", %s", t->loop.best_epoch, path);
+    mltfr_keeper_say(&t->keeper);
     mltfr_note("memory  at most %.1f MiB a rank", (double)peak / 1048576.);
     mltfr_run_files_say("test", &test);
 done:
@@ -445,13 +481,17 @@ mltfr_status mltfr_train(mltfr_comm *comm, const mltfr_settings *settings,
     MLTFR_TRY(resume(&t));
     if (t.session.engine->at.step == 0)
         MLTFR_TRY(mltfr_init_apply(&t.session, options->init));
-    MLTFR_TRY(mltfr_run_files_open(comm, settings->run_dir, t.session.engine->at.step, &t.files));
+    t.keeper = (mltfr_keeper){
+        .comm = comm, .set = settings, .config = options->config, .digest = t.session.digest};
+    MLTFR_TRY(mltfr_run_files_open(comm, settings->run_dir, options->config,
+                                   t.session.engine->at.step, &t.files));
     st = run_epochs(&t);
     if (st == MLTFR_STOPPED)
         st = stop_early(&t);
     MLTFR_TRY(st);
     MLTFR_TRY(finish(&t));
 done:
+    mltfr_keeper_end(&t.keeper);
     mltfr_stop_end();
     mltfr_run_files_close(&t.files);
     mltfr_session_close(&t.session);

@@ -15,12 +15,14 @@ function(mltfr_fault_test topic)
   endforeach()
 endfunction()
 
-foreach(program checkpoint faults)
+foreach(program checkpoint damage faults)
   mltfr_test_program(test.fault.${program} ${PROJECT_SOURCE_DIR}/tests/mpi/train_${program}.c
     mltfr_planted mltfr_train)
   target_include_directories(test.fault.${program} PRIVATE ${PROJECT_SOURCE_DIR}/src/train)
 endforeach()
 mltfr_fault_test(checkpoint PROGRAM checkpoint NP 1 2 3)
+mltfr_fault_test(damage PROGRAM damage NP 1 2 3 4 TIMEOUT 120)
+target_include_directories(test.fault.damage PRIVATE ${HDF5_C_INCLUDE_DIRS})
 
 # Faults on demand (tests/support/fault.h): all calls of these programs pass fault.c.
 #   mltfr_add_faults(<target>)

@@ -146,6 +146,7 @@ static void run(mltfr_comm *comm, const request *r)
     set.train_max_steps = STEPS;
     set.train_epochs = STEPS;
     set.run_stop_after = stops ? r->last : "";
+    set.checkpoint_async = mltfr_comm_size(comm) % 2 == 0; /* it changes no bit */
     r->variant->set(&p, &set);
     if (is(r, "train") || is(r, "stop")) {
         make_directory(comm, r->dir);

@@ -1,5 +1,5 @@
-/* Checkpoints that came to harm, and the directory they are in: damage of any kind is seen, the one
- * before is used; later ones and those of other runs are not taken for this run's.
+/* The directory of checkpoints: where the newest is damaged the one before is used; later ones and
+ * those of other runs are not taken for this run's; many of them leave nothing behind.
  *
  *      train_checkpoint DIR */
 #include "checkpoint.h"
@@ -7,28 +7,27 @@
 #include "planted_session.h"
 
 #include <mltfr/log.h>
-#include <mltfr/rng.h>
 #include <mltfr/trainer.h>
 
+#include <dirent.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { PATH = 1024, STEPS = 6, FLIPS = 60, CUTS = 10 };
+enum { PATH = 1024, STEPS = 6 };
 
 static char dir[PATH / 2], data[PATH];
 
-/* ---- harm ---------------------------------------------------------------------------------- */
+/* ---- files --------------------------------------------------------------------------------- */
 
 static bool exists(const char *path)
 {
     return access(path, F_OK) == 0;
 }
 
-/* Copy a file, all of it or its first `size` bytes, with bit `flip` turned over (-1: none).  By
- * rank 0; the others wait. */
-static void copy(mltfr_comm *comm, const char *from, const char *to, int64_t size, int64_t flip)
+/* Copy a file, all of it or its first `size` bytes.  By rank 0; the others wait. */
+static void copy(mltfr_comm *comm, const char *from, const char *to, int64_t size)
 {
     char byte;
     FILE *in, *out;
@@ -36,62 +35,12 @@ static void copy(mltfr_comm *comm, const char *from, const char *to, int64_t siz
     if (mltfr_comm_rank(comm) == 0) {
         in = fopen(from, "rb");
         out = fopen(to, "wb");
-        for (int64_t i = 0; (size < 0 || i < size) && fread(&byte, 1, 1, in) == 1; i++) {
-            byte = (char)(byte ^ (flip / 8 == i && flip >= 0 ? 1 << flip % 8 : 0));
+        for (int64_t i = 0; (size < 0 || i < size) && fread(&byte, 1, 1, in) == 1; i++)
             fwrite(&byte, 1, 1, out);
-        }
         fclose(in);
         fclose(out);
     }
     mltfr_comm_barrier(comm);
-}
-
-/* No bit of a file is without a guard. */
-static void test_flips(mltfr_session *s, const char *good, const char *bad, int64_t size)
-{
-    const uint64_t key = mltfr_rng_key(3, MLTFR_RNG_SYNTHETIC, 0);
-    mltfr_loop_state loop;
-
-    MUST(mltfr_checkpoint_read(s->engine, &loop, s->digest, good));
-    for (int i = 0; i < FLIPS; i++) {
-        const uint64_t bit = mltfr_rng_below(key, (uint64_t)i, (uint64_t)size * 8);
-        copy(s->comm, good, bad, -1, (int64_t)bit);
-        CHECK(mltfr_checkpoint_read(s->engine, &loop, s->digest, bad) == MLTFR_E_DATA, "bit %llu",
-              (unsigned long long)bit);
-    }
-}
-
-static void test_cuts(mltfr_session *s, const char *good, const char *bad, int64_t size)
-{
-    for (int i = 0; i < CUTS; i++) {
-        copy(s->comm, good, bad, size * i / CUTS, -1);
-        CHECK(mltfr_checkpoint_check(s->comm, bad) != MLTFR_OK, "cut to %d/%d", i, CUTS);
-    }
-    CHECK(mltfr_checkpoint_check(s->comm, data) != MLTFR_OK, "a foreign file");
-    CHECK(mltfr_checkpoint_check(s->comm, dir) != MLTFR_OK, "a directory");
-}
-
-static void test_harm(mltfr_comm *comm, const mltfr_settings *set)
-{
-    mltfr_session s;
-    mltfr_loop_state loop = {.best_ndcg = -1.};
-    char good[PATH], bad[PATH];
-    struct stat file;
-
-    snprintf(good, sizeof good, "%s/good.h5", dir);
-    snprintf(bad, sizeof bad, "%s/bad.h5", dir);
-    MUST(mltfr_session_open(comm, set, &s));
-    planted_steps(&s, STEPS, NULL);
-    CHECK(mltfr_checkpoint_seconds() == 0., "a time before the first write");
-    MUST(mltfr_checkpoint_write(s.engine, &loop, "a test", s.digest, good));
-    double seconds = mltfr_checkpoint_seconds();
-
-    mltfr_comm_bcast(comm, &seconds, sizeof seconds, 0);
-    CHECK(seconds > 0. && seconds == mltfr_checkpoint_seconds(), "the time of the write");
-    CHECK(stat(good, &file) == 0, "no file");
-    test_flips(&s, good, bad, (int64_t)file.st_size);
-    test_cuts(&s, good, bad, (int64_t)file.st_size);
-    mltfr_session_close(&s);
 }
 
 /* ---- the directory ------------------------------------------------------------------------- */
@@ -113,6 +62,11 @@ static const char *step_path(int64_t step)
     return path;
 }
 
+static mltfr_status use(void *comm, const char *path)
+{
+    return mltfr_checkpoint_check(comm, path);
+}
+
 /* The newest is damaged: the one before is used, and the newest does not come back. */
 static void test_fallback(mltfr_comm *comm, mltfr_settings set)
 {
@@ -122,10 +76,10 @@ static void test_fallback(mltfr_comm *comm, mltfr_settings set)
     CHECK(train(comm, &set, "no") == MLTFR_STOPPED, "%s", mltfr_error_text);
     CHECK(train(comm, &set, "auto") == MLTFR_STOPPED, "%s", mltfr_error_text);
     snprintf(whole, sizeof whole, "%s", step_path(4));
-    copy(comm, whole, step_path(5), 1000, -1);
-    copy(comm, whole, step_path(100000000), -1, -1); /* later, though of lesser name than 9 ... */
-    copy(comm, whole, step_path(99999999), 1000, -1);
-    MUST(mltfr_checkpoint_newest(comm, dir, path, sizeof path));
+    copy(comm, whole, step_path(5), 1000);
+    copy(comm, whole, step_path(100000000), -1); /* later, though of lesser name than 9 ... */
+    copy(comm, whole, step_path(99999999), 1000);
+    MUST(mltfr_checkpoint_newest(comm, dir, use, comm, path, sizeof path));
     CHECK(strcmp(path, step_path(100000000)) == 0, "%s", path);
     mltfr_comm_barrier(comm);
     if (mltfr_comm_rank(comm) == 0)
@@ -158,6 +112,68 @@ static void test_resume_file(mltfr_comm *comm, mltfr_settings set)
     set.eval_every = 0;
     set.run_stop_after = "";
     CHECK(train(comm, &set, path) == MLTFR_OK, "%s", mltfr_error_text);
+}
+
+/* ---- many ---------------------------------------------------------------------------------- */
+
+static int open_files(void)
+{
+    int n = 0;
+    DIR *all = opendir("/proc/self/fd");
+
+    for (; readdir(all) != NULL; n++) {
+    }
+    closedir(all);
+    return n;
+}
+
+static long resident_kib(void)
+{
+    char line[256];
+    long kib = 0;
+    FILE *from = fopen("/proc/self/status", "r");
+
+    while (fgets(line, sizeof line, from) != NULL)
+        sscanf(line, "VmRSS: %ld", &kib);
+    fclose(from);
+    return kib;
+}
+
+/* One a step, half of them in the background: neither files nor memory grow, and only the newest
+ * and the best stay. */
+static void test_many(mltfr_comm *comm, mltfr_settings set)
+{
+    const int64_t many = mltfr_comm_size(comm) == 1 ? 300 : 50;
+    const mltfr_loop_state loop = {.best_step = 3};
+    mltfr_session s;
+    int files = 0;
+    long kib = 0;
+
+    set.checkpoint_keep = 2;
+    mltfr_checkpoint_prune(comm, dir, 0, -1); /* of a test that was ended */
+    mltfr_checkpoint_prune_end();
+    MUST(mltfr_session_open(comm, &set, &s));
+    mltfr_keeper k = {.comm = comm, .set = &set, .config = "a test", .digest = s.digest};
+    int64_t *step = &s.engine->at.step;
+
+    for (*step = 1; *step <= many; ++*step) {
+        set.checkpoint_async = *step % 2;
+        MUST(mltfr_keeper_save(&k, s.engine, &loop));
+        MUST(mltfr_keeper_look(&k));
+        files = *step == many / 2 ? open_files() : files;
+        kib = *step == many / 2 ? resident_kib() : kib;
+    }
+    MUST(mltfr_keeper_wait(&k));
+    CHECK(open_files() <= files, "%d open files, %d before", open_files(), files);
+    CHECK(resident_kib() < kib + 2048, "%ld KiB, %ld before", resident_kib(), kib);
+    CHECK(k.count == many, "%d checkpoints", (int)k.count);
+    mltfr_keeper_end(&k);
+    mltfr_comm_barrier(comm);
+    CHECK(exists(step_path(many)) && exists(step_path(many - 1)) && exists(step_path(3)) &&
+              !exists(step_path(many - 2)) && !exists(step_path(1)),
+          "other files than the newest two and the best");
+    mltfr_session_close(&s);
+    mltfr_comm_barrier(comm);
 }
 
 static void test_stop_file(mltfr_comm *comm, const mltfr_settings *set)
@@ -207,10 +223,10 @@ int main(int argc, char **argv)
     set.train_max_steps = set.train_epochs = STEPS;
     set.checkpoint_every = 2;
     set.checkpoint_keep = 9;
-    test_harm(comm, &set);
     test_stop_file(comm, &set);
     test_signal(comm, &set);
     test_fallback(comm, set);
     test_resume_file(comm, set);
+    test_many(comm, set);
     return mpi_test_end(&comm);
 }

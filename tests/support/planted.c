@@ -78,7 +78,7 @@ void planted_write(mltfr_comm *comm, const char *path, const planted *p)
     MUST(mltfr_file_append(comm, path, &file));
     MUST(mltfr_spaces_write(comm, file, spec->llms, spec->shared_dim, spec->specific_dim, "planted",
                             spaces));
-    MUST(mltfr_file_close(&file));
+    MUST(mltfr_file_seal(&file));
     for (int64_t k = 0; k <= spec->llms; k++)
         MLTFR_FREE(Z[k]);
 }

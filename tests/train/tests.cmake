@@ -59,3 +59,11 @@ foreach(topic gradient method)
 endforeach()
 mltfr_unit_test(NAME train.stop SOURCE ${PROJECT_SOURCE_DIR}/tests/unit/train_stop.c LIBS mltfr_train)
 target_include_directories(test.train.stop PRIVATE ${PROJECT_SOURCE_DIR}/src/train)
+
+add_executable(bench.checkpoint EXCLUDE_FROM_ALL ${PROJECT_SOURCE_DIR}/tests/bench/bench_checkpoint.c)
+target_include_directories(bench.checkpoint PRIVATE ${PROJECT_SOURCE_DIR}/src/train)
+target_link_libraries(bench.checkpoint PRIVATE mltfr_train)
+
+mltfr_script_test(NAME train.resume TIMEOUT 120 LABELS cli
+  COMMAND bash ${PROJECT_SOURCE_DIR}/tests/train/resume.sh $<TARGET_FILE:mltfr_dist>
+  ${CMAKE_CURRENT_BINARY_DIR}/train_resume)

@@ -1,4 +1,5 @@
 /* Memory, random numbers, status: what everything else stands on. */
+#include <mltfr/crc.h>
 #include <mltfr/mem.h>
 #include <mltfr/rng.h>
 
@@ -232,6 +233,42 @@ static int nothing_held(void **state)
     return mltfr_mem_now() != 0;
 }
 
+/* ---- checksums ----------------------------------------------------------------------------- */
+
+static void crc_is_the_known_one(void **state)
+{
+    uint8_t x[48] = {0};
+
+    (void)state; /* the examples of RFC 3720 */
+    assert_int_equal(mltfr_crc_standard(mltfr_crc(0, "123456789", 9), 9), 0xe3069283);
+    assert_int_equal(mltfr_crc_standard(mltfr_crc(0, x, 32), 32), 0x8a9136aa);
+    for (int i = 0; i < 32; i++)
+        x[i] = (uint8_t)i;
+    assert_int_equal(mltfr_crc_standard(mltfr_crc(0, x, 32), 32), 0x46dd794e);
+    assert_int_equal(mltfr_crc_standard(0, 0), 0);
+}
+
+/* Any cut, over the border of what is summed at a time, and any place in memory. */
+static void crc_of_parts(void **state)
+{
+    enum { N = 40000 };
+    static uint8_t x[N];
+    uint32_t whole, one = 0;
+
+    (void)state;
+    for (int i = 0; i < N; i++)
+        x[i] = (uint8_t)mltfr_rng_bits(7, (uint64_t)i);
+    whole = mltfr_crc(0, x, N);
+    for (int i = 0; i < N; i++)
+        one = mltfr_crc(one, x + i, 1);
+    assert_int_equal(one, whole);
+    for (int cut = 0; cut <= N; cut += 997) {
+        const uint32_t a = mltfr_crc(0, x, cut), b = mltfr_crc(0, x + cut, N - cut);
+        assert_int_equal(mltfr_crc_shift(a, N - cut) ^ b, whole);
+        assert_int_equal(mltfr_crc(a, x + cut, N - cut), whole);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -247,6 +284,8 @@ int main(void)
         cmocka_unit_test(failures_are_passed_on),
         cmocka_unit_test(long_texts_are_cut),
         cmocka_unit_test(exit_statuses),
+        cmocka_unit_test(crc_is_the_known_one),
+        cmocka_unit_test(crc_of_parts),
     };
 
     return cmocka_run_group_tests(tests, NULL, nothing_held);
