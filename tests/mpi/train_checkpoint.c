@@ -143,7 +143,11 @@ static long resident_kib(void)
  * and the best stay. */
 static void test_many(mltfr_comm *comm, mltfr_settings set)
 {
+#ifdef __SANITIZE_ADDRESS__
+    const int64_t many = 20;
+#else
     const int64_t many = mltfr_comm_size(comm) == 1 ? 300 : 50;
+#endif
     const mltfr_loop_state loop = {.best_step = 3};
     mltfr_session s;
     int files = 0;
@@ -165,7 +169,7 @@ static void test_many(mltfr_comm *comm, mltfr_settings set)
     }
     MUST(mltfr_keeper_wait(&k));
     CHECK(open_files() <= files, "%d open files, %d before", open_files(), files);
-    CHECK(resident_kib() < kib + 2048, "%ld KiB, %ld before", resident_kib(), kib);
+    CHECK(many < 50 || resident_kib() < kib + 2048, "%ld KiB, %ld before", resident_kib(), kib);
     CHECK(k.count == many, "%d checkpoints", (int)k.count);
     mltfr_keeper_end(&k);
     mltfr_comm_barrier(comm);

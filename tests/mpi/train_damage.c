@@ -1,5 +1,6 @@
 /* Two hundred damaged copies of a checkpoint, each the newest beside a whole one: every one is
- * recognised, none is used, and the whole one is.  On more than one rank: a quarter of them.
+ * recognised, none is used, and the whole one is.  On more than one rank, or with
+ * sanitizers, of each kind the first, and every 16th.
  *
  *      train_damage DIR */
 #include "checkpoint.h"
@@ -16,6 +17,12 @@
 #include <unistd.h>
 
 enum { PATH = 1024, STEPS = 6, COPIES = 200, SEED = 3 };
+
+#ifdef __SANITIZE_ADDRESS__
+enum { ALONE = 16 };
+#else
+enum { ALONE = 1 };
+#endif
 
 typedef struct {
     mltfr_session s;
@@ -307,7 +314,7 @@ int main(int argc, char **argv)
     make_whole(&b, &set);
     for (size_t kind = 0; kind < sizeof kinds / sizeof *kinds; kind++)
         for (int i = 0; i < kinds[kind].copies; i++, copies++)
-            if (i == 0 || mltfr_comm_size(comm) == 1 || copies % 4 == 0)
+            if (i == 0 || copies % (mltfr_comm_size(comm) == 1 ? ALONE : 16) == 0)
                 try_one(&b, kind, mltfr_rng_bits(key, (uint64_t)copies));
     CHECK(copies == COPIES, "%d copies", copies);
     MLTFR_FREE(b.all);
