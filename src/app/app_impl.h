@@ -142,9 +142,9 @@ mltfr_status app_select_users(mltfr_comm *comm, const char *users, const mltfr_i
 
 /* A file that is filled bit by bit and gets its name when it is whole.  Starts as {0}. */
 typedef struct {
-    FILE *file; /* NULL beside rank 0, where writing does nothing */
-    char *part; /* owned */
-    const char *path;
+    FILE *file;       /* NULL beside rank 0, where writing does nothing */
+    char *part;       /* owned */
+    const char *path; /* borrowed: outlives the output */
 } app_output;
 
 mltfr_status app_output_open(mltfr_comm *comm, const char *path, app_output *out); /* @collective */

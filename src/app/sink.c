@@ -57,7 +57,6 @@ static mltfr_status npy_header(app_sink *s)
 mltfr_status sink_begin(app_sink *s, const char *name, const mltfr_shape *shape)
 {
     mltfr_status st = MLTFR_OK;
-    char *path = NULL;
 
     if (s->self == NULL)
         return MLTFR_OK;
@@ -66,11 +65,10 @@ mltfr_status sink_begin(app_sink *s, const char *name, const mltfr_shape *shape)
     s->next = 0;
     if (s->hdf5)
         return mltfr_file_reserve(s->file, name, shape);
-    MLTFR_TRY(path_of(s, name, ".npy", &path));
-    MLTFR_TRY(app_output_open(s->self, path, &s->array));
+    MLTFR_TRY(path_of(s, name, ".npy", &s->array_path));
+    MLTFR_TRY(app_output_open(s->self, s->array_path, &s->array));
     MLTFR_TRY(npy_header(s));
 done:
-    MLTFR_FREE(path);
     return st;
 }
 
@@ -89,7 +87,14 @@ mltfr_status sink_rows(app_sink *s, int64_t rows, const void *data)
 
 mltfr_status sink_end(app_sink *s)
 {
-    return s->self == NULL || s->hdf5 ? MLTFR_OK : app_output_close(s->self, &s->array);
+    mltfr_status st;
+
+    if (s->self == NULL || s->hdf5)
+        return MLTFR_OK;
+    st = app_output_close(s->self, &s->array);
+    if (st == MLTFR_OK)
+        MLTFR_FREE(s->array_path);
+    return st;
 }
 
 mltfr_status sink_whole(app_sink *s, const char *name, const mltfr_shape *shape, const void *data)
@@ -154,6 +159,7 @@ void sink_discard(app_sink *s)
 {
     mltfr_file_destroy(&s->file);
     app_output_discard(&s->array);
+    MLTFR_FREE(s->array_path);
     if (s->part != NULL)
         unlink(s->part);
     MLTFR_FREE(s->part);

@@ -13,7 +13,8 @@ typedef struct {
     bool hdf5;
     mltfr_file *file; /* hdf5 */
     char *part;
-    app_output array; /* npy: the array under way */
+    app_output array; /* npy: the array under way ... */
+    char *array_path; /* ... which borrows its path */
     char name[64];    /* of the array under way */
     mltfr_shape shape;
     int64_t next; /* row */
