@@ -1,6 +1,7 @@
 #include "comm_impl.h"
 
 #include <mltfr/mem.h>
+#include <mltfr/trace.h>
 
 #include <limits.h>
 #include <signal.h>
@@ -10,7 +11,8 @@
 #include <string.h>
 
 static int world_rank = -1;
-double mltfr_mpi_seconds;
+static double mpi_seconds, hidden_seconds;
+static const double trace_least = 2e-6; /* shorter calls, polls above all, are not on a timeline */
 
 /* An error inside MPI, also where HDF5 or ScaLAPACK called it on a copy of our group. */
 static void on_mpi_error(MPI_Comm *mpi, int *code, ...)
@@ -102,9 +104,33 @@ _Noreturn void mltfr_panic(const char *format, ...)
     exit(mltfr_status_exit(MLTFR_E_INTERNAL));
 }
 
+void mltfr_mpi_spent(const char *call, double begin)
+{
+    const double end = mltfr_seconds();
+
+    mpi_seconds += end - begin;
+    if (mltfr_trace_on && end - begin >= trace_least)
+        mltfr_trace_add("mpi", call, begin, end);
+}
+
+mltfr_flight mltfr_flight_begin(void)
+{
+    return (mltfr_flight){mltfr_seconds(), mpi_seconds};
+}
+
+void mltfr_flight_end(mltfr_flight flight)
+{
+    hidden_seconds += mltfr_seconds() - flight.begin - (mpi_seconds - flight.inside);
+}
+
 double mltfr_comm_seconds(void)
 {
-    return mltfr_mpi_seconds;
+    return mpi_seconds;
+}
+
+double mltfr_comm_hidden_seconds(void)
+{
+    return hidden_seconds;
 }
 
 int mltfr_comm_rank(const mltfr_comm *comm)
@@ -311,6 +337,7 @@ struct mltfr_gather {
     mltfr_comm *comm;
     MPI_Request request;
     int *counts, *at; /* [size] each: MPI reads them until the end */
+    mltfr_flight flight;
 };
 
 mltfr_status mltfr_gather_create(mltfr_comm *comm, mltfr_gather **out)
@@ -338,20 +365,27 @@ void mltfr_gather_begin(mltfr_gather *gather, const void *mine, const int64_t by
     layout(comm, bytes, gather->counts, gather->at);
     MLTFR_MPI(MPI_Iallgatherv(mine, gather->counts[comm->rank], MPI_BYTE, all, gather->counts,
                               gather->at, MPI_BYTE, comm->mpi, &gather->request));
+    gather->flight = mltfr_flight_begin();
 }
 
 void mltfr_gather_poll(mltfr_gather *gather)
 {
-    int done;
+    int done = 0;
 
     if (gather->request != MPI_REQUEST_NULL)
         MLTFR_MPI(MPI_Test(&gather->request, &done, MPI_STATUS_IGNORE));
+    if (done && gather->comm->size > 1)
+        mltfr_flight_end(gather->flight);
 }
 
 void mltfr_gather_end(mltfr_gather *gather)
 {
+    const bool open = gather->request != MPI_REQUEST_NULL;
+
     /* NOLINTNEXTLINE(clang-analyzer-optin.mpi.MPI-Checker): mltfr_gather_begin made the request */
     MLTFR_MPI(MPI_Wait(&gather->request, MPI_STATUS_IGNORE));
+    if (open && gather->comm->size > 1)
+        mltfr_flight_end(gather->flight);
 }
 
 void mltfr_gather_destroy(mltfr_gather **gather)

@@ -3,6 +3,7 @@
 #define MLTFR_COMM_IMPL_H
 
 #include <mltfr/comm.h>
+#include <mltfr/log.h>
 #include <mltfr/watchdog.h>
 
 #include <mpi.h>
@@ -14,17 +15,26 @@ struct mltfr_comm {
     int64_t agreements; /* so far */
 };
 
-/** Seconds spent inside MPI so far. */
-extern double mltfr_mpi_seconds;
+/** Add the time since `begin` to what is spent inside MPI, and to the timeline. */
+void mltfr_mpi_spent(const char *call, double begin);
+
+/** Something in the background: when it began, and the seconds inside MPI then. */
+typedef struct {
+    double begin, inside;
+} mltfr_flight;
+
+mltfr_flight mltfr_flight_begin(void);
+/** It is seen to be over: the time since, but for that inside MPI, was hidden. */
+void mltfr_flight_end(mltfr_flight flight);
 
 /** Any failure of MPI ends the program with its text. */
 #define MLTFR_MPI(call)                                                                            \
     do {                                                                                           \
-        const double begin_ = MPI_Wtime();                                                         \
+        const double begin_ = mltfr_seconds();                                                     \
         mltfr_watchdog_wait();                                                                     \
         int code_ = (call);                                                                        \
         mltfr_watchdog_go_on();                                                                    \
-        mltfr_mpi_seconds += MPI_Wtime() - begin_;                                                 \
+        mltfr_mpi_spent(#call, begin_);                                                            \
         if (code_ != MPI_SUCCESS)                                                                  \
             mltfr_panic("%s: MPI error %d (%s:%d)", #call, code_, __FILE__, __LINE__);             \
     } while (0)

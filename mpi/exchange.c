@@ -21,6 +21,7 @@ struct mltfr_exchange {
     int64_t *store;
     int begun, open;       /* exchanges under way; their requests */
     MPI_Request *requests; /* [AT_ONCE][2 size][MLTFR_MESSAGE_PARTS] */
+    mltfr_flight flight;   /* since the first one of them */
 };
 
 static int64_t sum(int size, const int64_t counts[])
@@ -95,6 +96,8 @@ static void begin(mltfr_exchange *x, int64_t bytes, const int64_t to[], const vo
     const char *out = send;
     char *in = recv, *own = NULL;
 
+    if (x->open == 0)
+        x->flight = mltfr_flight_begin();
     if (x->begun++ == AT_ONCE)
         mltfr_panic("more than %d exchanges of one plan are under way", AT_ONCE);
     for (int p = 0; p < x->comm->size; in += from[p++] * bytes)
@@ -120,6 +123,12 @@ void mltfr_exchange_begin_reverse(mltfr_exchange *plan, int64_t bytes, const voi
     begin(plan, bytes, plan->from, send, plan->to, recv);
 }
 
+static void over(mltfr_exchange *plan)
+{
+    plan->open = 0;
+    mltfr_flight_end(plan->flight);
+}
+
 void mltfr_exchange_poll(mltfr_exchange *plan)
 {
     int done = 0;
@@ -127,14 +136,16 @@ void mltfr_exchange_poll(mltfr_exchange *plan)
     if (plan->open > 0)
         MLTFR_MPI(MPI_Testall(plan->open, plan->requests, &done, MPI_STATUSES_IGNORE));
     if (done)
-        plan->open = 0;
+        over(plan);
 }
 
 void mltfr_exchange_end(mltfr_exchange *plan)
 {
-    if (plan->open > 0)
+    if (plan->open > 0) {
         MLTFR_MPI(MPI_Waitall(plan->open, plan->requests, MPI_STATUSES_IGNORE));
-    plan->open = plan->begun = 0;
+        over(plan);
+    }
+    plan->begun = 0;
 }
 
 void mltfr_exchange_forward(mltfr_exchange *plan, int64_t bytes, const void *send, void *recv)

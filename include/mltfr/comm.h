@@ -30,6 +30,11 @@ int mltfr_comm_size(const mltfr_comm *comm);
 /** Seconds this process has spent inside MPI: what of the communication was not hidden.  @local */
 double mltfr_comm_seconds(void);
 
+/** Seconds in which this process computed while a gather or an exchange in the background was under
+ *  way: from its begin until it was seen to be over, but for the time inside MPI.  0 on one rank.
+ *  @local */
+double mltfr_comm_hidden_seconds(void);
+
 /** From now on a rank that is gone, or `seconds` (0: any time) without progress, end the run
  *  (mltfr/watchdog.h).  @collective{comm} */
 void mltfr_comm_watch(mltfr_comm *comm, int64_t seconds);

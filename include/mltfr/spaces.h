@@ -30,6 +30,13 @@ typedef struct {
  *  @return MLTFR_E_DATA or MLTFR_E_IO, the same on every rank */
 mltfr_status mltfr_spaces_open(mltfr_comm *comm, const char *path, mltfr_spaces **out);
 
+/** Spaces of random numbers without a file, for measurements: mltfr_spaces_read and
+ *  mltfr_spaces_close are all they are good for.  @local
+ *  @param rows  [K + 1], as in mltfr_spaces
+ *  @return MLTFR_E_USAGE for more than MLTFR_MAX_LLMS */
+mltfr_status mltfr_spaces_imagine(mltfr_comm *comm, int64_t K, int64_t r_c, int64_t r_s,
+                                  const int64_t rows[], mltfr_spaces **out);
+
 /** Rows [first, first + rows) of space k (K is the consensus space) as float32; NaN or Inf is
  *  MLTFR_E_DATA with the row's number.  @collective{comm of the file}
  *  @param Z  [rows][r], or [rows][r_c] for the consensus space */

@@ -4,6 +4,7 @@
 #define MLTFR_TRAINER_H
 
 #include <mltfr/evaluate.h>
+#include <mltfr/text.h>
 
 typedef struct {
     const char *resume; /**< "auto", "no" or a checkpoint */
@@ -25,6 +26,13 @@ void mltfr_train_listen(void);
 /** Path of the best checkpoint of a finished run, else of its newest one.  @collective{comm}
  *  @return MLTFR_E_DATA where there is none */
 mltfr_status mltfr_run_checkpoint(mltfr_comm *comm, const char *run_dir, char *path, size_t bytes);
+
+/** Measure this machine and the parts of the program on it; a line each is printed.  A checkpoint
+ * is written into settings->run_dir, which exists, and removed.  @collective{comm}
+ *  @param quick  take a tenth of the time, or less: rough figures
+ *  @param json   the same lines as one JSON object are appended (rank 0's are those to keep) */
+mltfr_status mltfr_bench(mltfr_comm *comm, const mltfr_settings *settings, bool quick,
+                         mltfr_text *json);
 
 /** One step, or the conditioning, of a golden file: writes what its `expect` groups ask for.
  *  @collective{comm} */

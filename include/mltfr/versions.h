@@ -16,6 +16,10 @@ void mltfr_blas_version(char *text, size_t bytes);
 /** The kernel BLAS has chosen for this processor, e.g. "SkylakeX"; a constant string. */
 const char *mltfr_blas_kernel(void);
 
+/** A kernel that this processor runs faster than the named one, for OPENBLAS_CORETYPE; NULL where
+ *  none is known.  OpenBLAS takes an old kernel for a processor newer than itself. */
+const char *mltfr_blas_faster(const char *kernel);
+
 /** One BLAS thread a rank: more would change the bits and fight over the cores. */
 void mltfr_blas_setup(void);
 

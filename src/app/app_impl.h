@@ -26,7 +26,7 @@ typedef struct {
     const char *resume;   /* auto, no or a file */
     const char *checkpoint, *split, *out, *format, *tensor, *neighbours, *man;
     const char *users, *sequences, *items, *top_k, *what, *tokens, *metrics, *per_user, *init;
-    bool synthetic, verify;
+    bool synthetic, verify, quick;
 } app_request;
 
 typedef struct {
@@ -169,6 +169,7 @@ mltfr_status app_evaluate_more(mltfr_comm *comm, const app_model *model,
                                const mltfr_ranked_split *ranked, const char *metrics,
                                mltfr_text *json);
 
+app_run app_bench;
 app_run app_train, app_tokens, app_data, app_evaluate, app_recommend, app_export, app_explain,
     app_report, app_inspect, app_replay;
 

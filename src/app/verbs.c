@@ -173,6 +173,19 @@ const app_verb app_verbs[] = {
         .run = app_report,
     },
     {
+        .name = "bench",
+        .synopsis = "",
+        .summary = "measure this machine and the parts of the program on it",
+        .details =
+            "Each line has a rate and its share of the measured limit: the matrix product of "
+            "2048 x 2048 x 2048 on all ranks, a copy in memory, a plain file. Without "
+            "data.path the example of the section bench is measured.",
+        .sections = "bench model filter train tokens run",
+        .options = {ARGUMENT("out", "FILE.json", out, "write the lines to this file as JSON too"),
+                    FLAG("quick", quick, "rough figures in a tenth of the time")},
+        .run = app_bench,
+    },
+    {
         .name = "replay",
         .synopsis = "IN.h5 OUT.h5",
         .summary = "compute the step, or the conditioning, of a golden file",

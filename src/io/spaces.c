@@ -142,12 +142,49 @@ static mltfr_status check_rows(const mltfr_spaces *s, const char *name, int64_t 
     return MLTFR_OK;
 }
 
+/* Uniform in [-.5, .5). */
+static void imagine_rows(int64_t k, int64_t first, int64_t rows, int64_t width, float *Z)
+{
+    const uint64_t key = mltfr_rng_key((uint64_t)k, MLTFR_RNG_SYNTHETIC, 0);
+
+    for (int64_t i = 0; i < rows * width; i++)
+        Z[i] = (float)mltfr_rng_uniform(key, (uint64_t)(first * width + i)) - .5f;
+}
+
+mltfr_status mltfr_spaces_imagine(mltfr_comm *comm, int64_t K, int64_t r_c, int64_t r_s,
+                                  const int64_t rows[], mltfr_spaces **out)
+{
+    mltfr_status st = MLTFR_OK;
+    mltfr_spaces *s = NULL;
+
+    *out = NULL;
+    if (K < 1 || K > MLTFR_MAX_LLMS)
+        MLTFR_FAIL(MLTFR_E_USAGE, "%lld LLMs are asked for, 1 to %d are allowed", (long long)K,
+                   MLTFR_MAX_LLMS);
+    MLTFR_TRY(MLTFR_NEW(s, 1));
+    s->K = K;
+    s->r_c = r_c;
+    s->r_s = r_s;
+    s->comm = comm;
+    for (int64_t k = 0; k <= K; k++)
+        s->rows[k] = rows[k];
+    for (int64_t k = 0; k < K; k++)
+        snprintf(s->names[k], sizeof s->names[k], "random%lld", (long long)k);
+    *out = s;
+done:
+    return st;
+}
+
 mltfr_status mltfr_spaces_read(mltfr_spaces *spaces, int64_t k, int64_t first, int64_t rows,
                                float *Z)
 {
     mltfr_status st = MLTFR_OK;
     char name[NAME];
 
+    if (spaces->file == NULL) {
+        imagine_rows(k, first, rows, width_of(spaces, k), Z);
+        return MLTFR_OK;
+    }
     array_name(name, k, spaces->K, "/Z");
     MLTFR_TRY(mltfr_file_read(spaces->file, name, MLTFR_F32, first, rows, Z));
     MLTFR_AGREE(spaces->comm, check_rows(spaces, name, first, rows, width_of(spaces, k), Z));

@@ -2,9 +2,11 @@
 #include <mltfr/versions.h>
 
 #include <cblas.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 /* OpenBLAS's own functions that choose the kernel, once, when the library is loaded: they are not
  * in its header, and may be absent. */
@@ -49,6 +51,32 @@ void mltfr_blas_version(char *text, size_t bytes)
 const char *mltfr_blas_kernel(void)
 {
     return openblas_get_corename();
+}
+
+#ifdef __x86_64__
+#define CPU_HAS(feature) __builtin_cpu_supports(feature)
+#define CPU_IS(vendor)   __builtin_cpu_is(vendor)
+#else
+#define CPU_HAS(feature) false
+#define CPU_IS(vendor)   false
+#endif
+
+static bool is_one_of(const char *name, const char *const names[])
+{
+    while (*names != NULL && strcasecmp(name, *names) != 0)
+        names++;
+    return *names != NULL;
+}
+
+const char *mltfr_blas_faster(const char *kernel)
+{
+    static const char *const wide[] = {"SkylakeX", "Cooperlake", "Sapphirerapids", NULL};
+    static const char *const old[] = {"Prescott", "Core2",       "Penryn",
+                                      "Nehalem",  "Sandybridge", NULL};
+
+    if (CPU_IS("intel") && CPU_HAS("avx512bw") && CPU_HAS("avx512vl") && !is_one_of(kernel, wide))
+        return wide[0];
+    return CPU_HAS("avx2") && CPU_HAS("fma") && is_one_of(kernel, old) ? "Haswell" : NULL;
 }
 
 void mltfr_blas_setup(void)

@@ -108,12 +108,30 @@ static mltfr_status create_local(mltfr_engine *e)
 {
     mltfr_status st = MLTFR_OK;
 
-    place_items(e);
     MLTFR_TRY(create_params(e));
     MLTFR_TRY(create_items(e));
     MLTFR_TRY(create_expert_state(e));
 done:
     return st;
+}
+
+void mltfr_engine_outline(mltfr_engine *e, const mltfr_settings *set, const mltfr_params_spec *spec,
+                          int rank, int size)
+{
+    *e = (mltfr_engine){.rank = rank,
+                        .size = size,
+                        .set = set,
+                        .spec = *spec,
+                        .rms_eps = 1e-6f,
+                        .at.expert_start = -1};
+    if (spec->experts) {
+        e->K = spec->K;
+        e->r_c = spec->r_c;
+        e->r = spec->r_c + spec->r_s;
+        e->k_r = set->router_top_k < e->K ? set->router_top_k : e->K;
+        e->m = set->filter_top_m;
+    }
+    place_items(e);
 }
 
 mltfr_status mltfr_engine_create(mltfr_comm *comm, const mltfr_settings *set,
@@ -124,20 +142,8 @@ mltfr_status mltfr_engine_create(mltfr_comm *comm, const mltfr_settings *set,
 
     *out = NULL;
     MLTFR_AGREE(comm, MLTFR_NEW(e, 1));
+    mltfr_engine_outline(e, set, spec, mltfr_comm_rank(comm), mltfr_comm_size(comm));
     e->comm = comm;
-    e->rank = mltfr_comm_rank(comm);
-    e->size = mltfr_comm_size(comm);
-    e->set = set;
-    e->spec = *spec;
-    e->rms_eps = 1e-6f;
-    e->at.expert_start = -1;
-    if (spec->experts) {
-        e->K = spec->K;
-        e->r_c = spec->r_c;
-        e->r = spec->r_c + spec->r_s;
-        e->k_r = set->router_top_k < e->K ? set->router_top_k : e->K;
-        e->m = set->filter_top_m;
-    }
     MLTFR_AGREE(comm, create_local(e));
     *out = e;
     e = NULL;
@@ -192,17 +198,28 @@ static void set_key_scales(mltfr_token_space *s)
     }
 }
 
+void mltfr_space_place(const mltfr_engine *e, int64_t k, int64_t rows, mltfr_token_space *s)
+{
+    const int64_t blocks = (rows + TOKEN_BLOCK - 1) / TOKEN_BLOCK;
+    const int64_t first = mltfr_space_first(e, k, blocks, e->rank) * TOKEN_BLOCK;
+    const int64_t last = mltfr_space_first(e, k, blocks, e->rank + 1) * TOKEN_BLOCK;
+
+    s->k = k;
+    s->width = k < e->K ? e->r : e->r_c;
+    s->rows = rows;
+    s->M = e->set->filter_pool < rows ? e->set->filter_pool : rows;
+    s->first_rank = sharers_first(e, k);
+    s->last_rank = sharers_last(e, k);
+    s->row_first = first < rows ? first : rows;
+    s->row_count = (last < rows ? last : rows) - s->row_first;
+}
+
 static mltfr_status load_space(mltfr_engine *e, mltfr_spaces *spaces, int64_t k)
 {
     mltfr_status st = MLTFR_OK;
     mltfr_token_space *s = &e->space[k];
 
-    s->k = k;
-    s->width = k < e->K ? e->r : e->r_c;
-    s->rows = spaces->rows[k];
-    s->M = e->set->filter_pool < s->rows ? e->set->filter_pool : s->rows;
-    s->first_rank = sharers_first(e, k);
-    s->last_rank = sharers_last(e, k);
+    mltfr_space_place(e, k, spaces->rows[k], s);
     if (s->M < e->m)
         st = mltfr_fail(MLTFR_E_USAGE,
                         "filter.top_m: %lld tokens are asked of a pool of %lld (%s space)",
@@ -210,11 +227,6 @@ static mltfr_status load_space(mltfr_engine *e, mltfr_spaces *spaces, int64_t k)
     MLTFR_AGREE(e->comm, st);
     MLTFR_TRY(mltfr_comm_group(e->comm, s->first_rank, s->last_rank, &s->group));
     if (s->group != NULL) {
-        const int64_t blocks = (s->rows + TOKEN_BLOCK - 1) / TOKEN_BLOCK;
-        int64_t first = mltfr_space_first(e, k, blocks, e->rank) * TOKEN_BLOCK;
-        int64_t last = mltfr_space_first(e, k, blocks, e->rank + 1) * TOKEN_BLOCK;
-        s->row_first = first < s->rows ? first : s->rows;
-        s->row_count = (last < s->rows ? last : s->rows) - s->row_first;
         st = alloc_space(e, s);
         view_weights(e, s);
     }

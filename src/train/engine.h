@@ -126,13 +126,14 @@ typedef struct {
 #define MLTFR_PHASE_LIST(X)                                                                        \
     X(ITEMS, "items")       /* rows of E' fetched, E' renewed */                                   \
     X(BACKBONE, "backbone") /* forward */                                                          \
+    X(GATHER, "gather")     /* h' of all rows to every rank */                                     \
     X(EXPERTS, "experts")   /* router, exchange, filters, mixture: forward */                      \
     X(LOSS, "loss")         /* softmax forward and backward */                                     \
     X(EXPERTS_BACK, "experts_back")                                                                \
     X(BACKBONE_BACK, "backbone_back") /* with the sums over ranks and the rows' way back */        \
-    X(OPTIMISE, "optimise")                                                                        \
-    X(FISHER, "fisher") /* statistics, consensus */                                                \
-    X(POOLS, "pools")   /* level A, tau, item mixtures */
+    X(OPTIMISE, "optimise")           /* and what follows from new weights */                      \
+    X(FISHER, "fisher")               /* statistics, consensus */                                  \
+    X(POOLS, "pools")                 /* level A, tau, item mixtures */
 typedef enum {
 #define X(name, text) MLTFR_SPENT_##name,
     MLTFR_PHASE_LIST(X)
@@ -142,7 +143,9 @@ typedef enum {
 extern const char *const mltfr_spent_names[MLTFR_SPENT_COUNT];
 
 typedef struct mltfr_engine {
-    double spent[MLTFR_SPENT_COUNT]; /* seconds a phase since the start */
+    double spent[MLTFR_SPENT_COUNT],
+        wait[MLTFR_SPENT_COUNT]; /* seconds a phase; those inside MPI */
+    int phases_open;
     mltfr_comm *comm;
     int rank, size;
     const mltfr_settings *set;
@@ -174,6 +177,12 @@ typedef struct mltfr_engine {
 } mltfr_engine;
 
 /* ---- engine.c ------------------------------------------------------------------------------ */
+/* Who holds what of a model on rank `rank` of `size`, without holding it: nothing is allocated. */
+void mltfr_engine_outline(mltfr_engine *e, const mltfr_settings *set, const mltfr_params_spec *spec,
+                          int rank, int size);
+/* Place, width, pool and own rows of space k with `rows` tokens.  A rank outside of [first_rank,
+ * last_rank] has none. */
+void mltfr_space_place(const mltfr_engine *e, int64_t k, int64_t rows, mltfr_token_space *s);
 /* spaces: NULL without experts.  Parameters are zero; mltfr_params_init draws them. */
 mltfr_status mltfr_engine_create(mltfr_comm *comm, const mltfr_settings *set,
                                  const mltfr_params_spec *spec, mltfr_engine **out);
@@ -204,13 +213,17 @@ static inline int64_t mltfr_block_queries(const mltfr_run *run, int64_t b)
 {
     return run->q_off[b + 1] - run->q_off[b];
 }
+/* The time since `begin` was a phase's; mpi: mltfr_comm_seconds then.  Inside another phase it is
+ * on the timeline only, and its time that other one's. */
+void mltfr_engine_spent(mltfr_engine *e, mltfr_spent phase, double begin, double mpi);
 /* MLTFR_TRY(call), its time added to a part of the step; needs e, st and the label `done`. */
 #define MLTFR_TIMED(phase, call)                                                                   \
     do {                                                                                           \
-        const double begin_ = mltfr_seconds();                                                     \
+        const double begin_ = mltfr_seconds(), mpi_ = mltfr_comm_seconds();                        \
+        e->phases_open++;                                                                          \
         mltfr_watchdog_kick(mltfr_spent_names[MLTFR_SPENT_##phase]);                               \
         st = (call);                                                                               \
-        e->spent[MLTFR_SPENT_##phase] += mltfr_seconds() - begin_;                                 \
+        mltfr_engine_spent(e, MLTFR_SPENT_##phase, begin_, mpi_);                                  \
         if (st != MLTFR_OK)                                                                        \
             goto done;                                                                             \
     } while (0)

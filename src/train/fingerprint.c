@@ -8,7 +8,6 @@
 #include <mltfr/optim.h>
 #include <mltfr/rng.h>
 #include <mltfr/softmax.h>
-#include <mltfr/versions.h>
 
 #include <string.h>
 
@@ -47,20 +46,4 @@ uint64_t mltfr_fingerprint(void)
 
     memcpy(&bits, &sum, sizeof bits);
     return mltfr_mix64(hash ^ bits);
-}
-
-mltfr_status mltfr_fingerprint_agree(mltfr_comm *comm)
-{
-    const uint64_t mine = mltfr_fingerprint();
-    uint64_t first = mine;
-
-    mltfr_comm_bcast(comm, &first, sizeof first, 0);
-    return mltfr_comm_agree(
-        comm, mine == first
-                  ? MLTFR_OK
-                  : mltfr_fail(MLTFR_E_USAGE,
-                               "rank %d (BLAS kernel %s) computes other bits than rank 0: set "
-                               "OPENBLAS_CORETYPE to a kernel that all machines have, or use "
-                               "machines of one type",
-                               mltfr_comm_rank(comm), mltfr_blas_kernel()));
 }

@@ -187,6 +187,21 @@ static int64_t first_consensus(const mltfr_session *s)
     return given > 0 ? given : (epoch < 200 ? epoch : 200);
 }
 
+/* What follows from the experts' new weights. */
+static mltfr_status renew_experts(mltfr_engine *e, bool pulls, double lr)
+{
+    const mltfr_settings *set = e->set;
+
+    if (pulls)
+        mltfr_consensus_pull_all(e, lr);
+    mltfr_experts_share(e);
+    mltfr_experts_project(e);
+    if (set->router_balance == MLTFR_ROUTER_BALANCE_BIAS)
+        mltfr_router_balance(e->K, e->run.routed.load, (float)set->router_bias_rate,
+                             e->at.router_bias);
+    return MLTFR_OK;
+}
+
 mltfr_status mltfr_schedule_step(mltfr_session *s, const mltfr_batch *batch)
 {
     mltfr_status st = MLTFR_OK;
@@ -205,15 +220,8 @@ mltfr_status mltfr_schedule_step(mltfr_session *s, const mltfr_batch *batch)
     MLTFR_TIMED(OPTIMISE, mltfr_optimise(e, lr, set->train_clip));
     if (fisher && since >= 0 && since % set->fisher_every == 0)
         MLTFR_TIMED(FISHER, mltfr_consensus_update(e, NULL));
-    if (fisher && e->at.consensus_started)
-        mltfr_consensus_pull_all(e, lr);
-    if (on) {
-        mltfr_experts_share(e);
-        mltfr_experts_project(e);
-        if (set->router_balance == MLTFR_ROUTER_BALANCE_BIAS)
-            mltfr_router_balance(e->K, e->run.routed.load, (float)set->router_bias_rate,
-                                 e->at.router_bias);
-    }
+    if (on)
+        MLTFR_TIMED(OPTIMISE, renew_experts(e, fisher && e->at.consensus_started, lr));
     MLTFR_TIMED(ITEMS, mltfr_inject_apply(e));
 done:
     return st;

@@ -1,8 +1,9 @@
 #include "session.h"
-#include "fingerprint.h"
+#include "binding.h"
 
 #include <mltfr/log.h>
 #include <mltfr/rng.h>
+#include <mltfr/synthetic.h>
 
 #include <string.h>
 
@@ -12,7 +13,7 @@ static const char *spaces_path(const mltfr_settings *set)
     return set->tokens_path[0] != '\0' ? set->tokens_path : set->data_path;
 }
 
-static mltfr_params_spec spec_of(const mltfr_session *s)
+mltfr_params_spec mltfr_session_spec(const mltfr_session *s)
 {
     const mltfr_settings *set = s->set;
     mltfr_params_spec spec = {.backbone = {.d = set->model_dim,
@@ -85,36 +86,85 @@ done:
     return st;
 }
 
-mltfr_status mltfr_session_open(mltfr_comm *comm, const mltfr_settings *set, mltfr_session *s)
+/* All the rest, once data and spaces are there. */
+static mltfr_status complete(mltfr_session *s)
 {
     mltfr_status st = MLTFR_OK;
-    char summary[512];
 
-    *s = (mltfr_session){.comm = comm, .set = set};
-    MLTFR_TRY(mltfr_fingerprint_agree(comm));
-    mltfr_watchdog_phase("reading interactions");
-    MLTFR_TRY(mltfr_interactions_read(comm, set, &s->data));
-    mltfr_watchdog_phase("reading token spaces");
-    mltfr_interactions_summary(s->data, summary, sizeof summary);
-    mltfr_note("data    %s", summary);
-    MLTFR_AGREE(comm, list_examples(s));
-    if (set->model_experts) {
-        MLTFR_TRY(mltfr_spaces_open(comm, spaces_path(set), &s->spaces));
-        mltfr_note("spaces  %s: %lld LLMs, shared %lld, specific %lld dimensions", spaces_path(set),
-                   (long long)s->spaces->K, (long long)s->spaces->r_c, (long long)s->spaces->r_s);
-    }
-    const mltfr_params_spec spec = spec_of(s);
+    MLTFR_AGREE(s->comm, list_examples(s));
+    const mltfr_params_spec spec = mltfr_session_spec(s);
 
-    MLTFR_TRY(mltfr_engine_create(comm, set, &spec, &s->engine));
+    MLTFR_TRY(mltfr_engine_create(s->comm, s->set, &spec, &s->engine));
     s->engine->item_ids = s->data->item_names;
     for (int64_t k = 0; k < s->engine->K; k++)
         s->engine->llm_names[k] = s->spaces->names[k];
     if (s->spaces != NULL)
         MLTFR_TRY(mltfr_engine_load_spaces(s->engine, s->spaces));
-    MLTFR_AGREE(comm, count_targets(s));
-    MLTFR_AGREE(comm, mltfr_params_init(s->engine->params, (uint64_t)set->train_seed));
+    MLTFR_AGREE(s->comm, count_targets(s));
+    MLTFR_AGREE(s->comm, mltfr_params_init(s->engine->params, (uint64_t)s->set->train_seed));
     MLTFR_TRY(mltfr_inject_apply(s->engine));
     s->digest = digest_of(s);
+done:
+    return st;
+}
+
+static mltfr_status read_inputs(mltfr_session *s)
+{
+    mltfr_status st = MLTFR_OK;
+    const mltfr_settings *set = s->set;
+    char summary[512];
+
+    mltfr_watchdog_phase("reading interactions");
+    MLTFR_TRY(mltfr_interactions_read(s->comm, set, &s->data));
+    mltfr_watchdog_phase("reading token spaces");
+    mltfr_interactions_summary(s->data, summary, sizeof summary);
+    mltfr_note("data    %s", summary);
+    if (set->model_experts) {
+        MLTFR_TRY(mltfr_spaces_open(s->comm, spaces_path(set), &s->spaces));
+        mltfr_note("spaces  %s: %lld LLMs, shared %lld, specific %lld dimensions", spaces_path(set),
+                   (long long)s->spaces->K, (long long)s->spaces->r_c, (long long)s->spaces->r_s);
+    }
+done:
+    return st;
+}
+
+mltfr_status mltfr_session_open(mltfr_comm *comm, const mltfr_settings *set, mltfr_session *s)
+{
+    mltfr_status st = MLTFR_OK;
+
+    *s = (mltfr_session){.comm = comm, .set = set};
+    MLTFR_TRY(mltfr_binding_check(comm));
+    MLTFR_TRY(read_inputs(s));
+    MLTFR_TRY(complete(s));
+done:
+    if (st != MLTFR_OK)
+        mltfr_session_close(s);
+    return st;
+}
+
+mltfr_status mltfr_session_imagine(mltfr_comm *comm, const mltfr_settings *set,
+                                   const mltfr_imagined *sizes, mltfr_session *s)
+{
+    mltfr_status st = MLTFR_OK;
+    const mltfr_synthetic_spec spec = {.users = sizes->users,
+                                       .items = sizes->items,
+                                       .clusters = (sizes->items + 19) / 20,
+                                       .llms = sizes->llms,
+                                       .shared_dim = sizes->r_c,
+                                       .specific_dim = sizes->r_s,
+                                       .seed = (uint64_t)set->train_seed};
+    int64_t rows[MLTFR_MAX_LLMS + 1];
+
+    *s = (mltfr_session){.comm = comm, .set = set};
+    MLTFR_TRY(mltfr_binding_check(comm));
+    MLTFR_AGREE(comm, mltfr_synthetic_make(&spec, &s->data));
+    for (int64_t k = 0; k < sizes->llms; k++)
+        rows[k] = sizes->tokens;
+    rows[sizes->llms] = sizes->anchors;
+    if (set->model_experts)
+        MLTFR_AGREE(comm, mltfr_spaces_imagine(comm, sizes->llms, sizes->r_c, sizes->r_s, rows,
+                                               &s->spaces));
+    MLTFR_TRY(complete(s));
 done:
     if (st != MLTFR_OK)
         mltfr_session_close(s);

@@ -21,6 +21,20 @@ typedef struct {
 mltfr_status mltfr_session_open(mltfr_comm *comm, const mltfr_settings *set, mltfr_session *out);
 void mltfr_session_close(mltfr_session *s);
 
+/* Sizes of a session that nothing is read for: planted sequences of 6 to 30 items, token spaces of
+ * random numbers. */
+typedef struct {
+    int64_t users, items;
+    int64_t llms, r_c, r_s, tokens, anchors; /* tokens of each LLM */
+} mltfr_imagined;
+
+/* For measurements.  @collective */
+mltfr_status mltfr_session_imagine(mltfr_comm *comm, const mltfr_settings *set,
+                                   const mltfr_imagined *sizes, mltfr_session *out);
+
+/* Shapes of the model that data and spaces make.  @local */
+mltfr_params_spec mltfr_session_spec(const mltfr_session *s);
+
 /* Steps of an epoch; batch `i` of epoch `epoch`.  @local */
 int64_t mltfr_session_steps(const mltfr_session *s);
 mltfr_status mltfr_session_batch(const mltfr_session *s, int64_t epoch, int64_t i,

@@ -111,11 +111,14 @@ done:
 }
 
 /* h' = h + Delta of the own queries to every rank. */
-static void gather_H(mltfr_engine *e, mltfr_run *run, float *mine)
+static mltfr_status gather_H(mltfr_engine *e, mltfr_run *run)
 {
+    mltfr_status st = MLTFR_OK;
     const int64_t d = e->spec.backbone.d, blocks = run->batch->blocks;
     int64_t bytes[e->size];
+    float *mine = NULL;
 
+    MLTFR_AGREE(e->comm, RUN_TAKE(run, mine, run->queries * d));
     for (int64_t i = 0; i < run->queries * d; i++)
         mine[i] = run->h[i] + (run->mixes ? run->delta[i] : 0.f);
     for (int p = 0; p < e->size; p++)
@@ -123,13 +126,14 @@ static void gather_H(mltfr_engine *e, mltfr_run *run, float *mine)
                     run->q_off[mltfr_share_first(blocks, e->size, p)]) *
                    d * (int64_t)sizeof *mine;
     mltfr_comm_allgatherv(e->comm, mine, bytes, run->H);
+done:
+    return st;
 }
 
 mltfr_status mltfr_run_forward(mltfr_engine *e, const mltfr_batch *batch, mltfr_purpose purpose)
 {
     mltfr_status st = MLTFR_OK;
     mltfr_run *run = &e->run;
-    float *mine = NULL;
 
     run->batch = batch;
     run->train = purpose == MLTFR_TRAIN;
@@ -142,8 +146,7 @@ mltfr_status mltfr_run_forward(mltfr_engine *e, const mltfr_batch *batch, mltfr_
     MLTFR_TIMED(BACKBONE, mltfr_comm_agree(e->comm, backbone_forward(e, run)));
     if (run->mixes)
         MLTFR_TIMED(EXPERTS, mltfr_mixture_run(e, run));
-    MLTFR_AGREE(e->comm, RUN_TAKE(run, mine, run->queries * e->spec.backbone.d));
-    gather_H(e, run, mine);
+    MLTFR_TIMED(GATHER, gather_H(e, run));
 done:
     return st;
 }
@@ -266,7 +269,7 @@ mltfr_status mltfr_run_backward(mltfr_engine *e, bool fisher)
         MLTFR_TIMED(LOSS, mltfr_loss_softmax(e, run, fisher));
     else
         MLTFR_TIMED(LOSS, mltfr_loss_local(e, run));
-    MLTFR_TRY(mean_loss(e, run));
+    MLTFR_TIMED(LOSS, mean_loss(e, run));
     if (fisher && e->set->train_loss != MLTFR_TRAIN_LOSS_BCE)
         row_traces(e, run);
     if (run->mixes)

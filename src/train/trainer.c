@@ -3,6 +3,8 @@
 #include "run_files.h"
 #include "session.h"
 #include "stop.h"
+#include "timing.h"
+#include "trace_file.h"
 
 #include <mltfr/log.h>
 #include <mltfr/progress.h>
@@ -30,7 +32,7 @@ typedef struct {
     int64_t checkpointed; /* step of the newest checkpoint; -1: none */
     bool spoiled;         /* the engine has something of a checkpoint */
     double begin, epoch_begin, last_progress;
-    double epoch_mpi; /* seconds in MPI when the epoch began */
+    mltfr_timing timing;
 } trainer;
 
 /* ---- checkpoints --------------------------------------------------------------------------- */
@@ -221,24 +223,18 @@ static void report_experts(trainer *t)
     mltfr_text_destroy(&text);
 }
 
-/* Seconds a phase on this rank since the last such line, and the share spent inside MPI. */
+/* @collective */
 static void report_time(trainer *t, double seconds)
 {
-    const mltfr_engine *e = t->session.engine;
-    const double mpi = mltfr_comm_seconds() - t->epoch_mpi;
     mltfr_text text = {0};
 
-    mltfr_text_add(&text, "{\"kind\":\"time\",\"epoch\":%" PRId64 ",\"step\":%" PRId64, e->at.epoch,
-                   e->at.step);
-    for (int i = 0; i < MLTFR_SPENT_COUNT; i++)
-        mltfr_text_add(&text, ",\"%s\":%.6f", mltfr_spent_names[i], e->spent[i]);
-    mltfr_text_add(&text, ",\"train\":%.6f,\"mpi\":%.6f,\"exposed\":%.4f}", seconds, mpi,
-                   mpi / seconds);
+    mltfr_timing_text(&t->timing, t->session.engine, seconds, &text);
     if (text.st == MLTFR_OK)
         mltfr_run_files_line(&t->files, "%s", text.data);
     mltfr_text_destroy(&text);
 }
 
+/* @collective */
 static void report_epoch(trainer *t)
 {
     const mltfr_engine *e = t->session.engine;
@@ -317,6 +313,7 @@ static mltfr_status train_batch(trainer *t, int64_t epoch, int64_t i, int64_t *r
         t->loop.epoch_rows = 0;
     }
     MLTFR_TRY(mltfr_schedule_step(&t->session, batch));
+    mltfr_timing_step(&t->timing, t->session.engine);
     *rows = batch->rows;
     t->steps_here++;
     t->rows_here += batch->rows;
@@ -363,9 +360,8 @@ static mltfr_status run_epoch(trainer *t, int64_t epoch)
 
     t->rows_here = 0;
     t->steps_before = t->session.engine->at.step - (epoch - 1) * steps;
-    memset(t->session.engine->spent, 0, sizeof t->session.engine->spent);
-    t->epoch_begin = t->last_progress = mltfr_seconds();
-    t->epoch_mpi = mltfr_comm_seconds();
+    mltfr_timing_begin(&t->timing, t->session.engine);
+    t->epoch_begin = t->last_progress = t->timing.begin;
     MLTFR_TRY(run_steps(t, epoch));
     const bool whole = t->session.engine->at.step == epoch * steps;
     const bool last = is_last_step(t) || (whole && epoch == set->train_epochs);
@@ -477,6 +473,8 @@ mltfr_status mltfr_train(mltfr_comm *comm, const mltfr_settings *settings,
     if (has_ended(comm, settings, options->resume))
         goto done;
     MLTFR_TRY(mltfr_stop_begin(settings, mltfr_comm_rank(comm) == 0, &t.stop));
+    MLTFR_TRY(mltfr_trace_file_begin(comm, settings));
+    MLTFR_TRY(mltfr_timing_create(comm, &t.timing));
     MLTFR_TRY(mltfr_session_open(comm, settings, &t.session));
     MLTFR_TRY(resume(&t));
     if (t.session.engine->at.step == 0)
@@ -492,6 +490,7 @@ mltfr_status mltfr_train(mltfr_comm *comm, const mltfr_settings *settings,
     MLTFR_TRY(finish(&t));
 done:
     mltfr_keeper_end(&t.keeper);
+    st = mltfr_trace_file_end(comm, settings, st);
     mltfr_stop_end();
     mltfr_run_files_close(&t.files);
     mltfr_session_close(&t.session);
