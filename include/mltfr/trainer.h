@@ -4,6 +4,7 @@
 #define MLTFR_TRAINER_H
 
 #include <mltfr/evaluate.h>
+#include <mltfr/spaces.h>
 #include <mltfr/text.h>
 
 typedef struct {
@@ -26,6 +27,13 @@ void mltfr_train_listen(void);
 /** Path of the best checkpoint of a finished run, else of its newest one.  @collective{comm}
  *  @return MLTFR_E_DATA where there is none */
 mltfr_status mltfr_run_checkpoint(mltfr_comm *comm, const char *run_dir, char *path, size_t bytes);
+
+/** Say what training by the settings would take on other numbers of ranks: memory, who holds what,
+ *  seconds; from the data and a short measurement.  Nothing is written.  @collective{comm}
+ *  @param spaces  sizes of the token spaces (mltfr_spaces_imagine), or NULL: those of a file
+ *  @param ranks   [count] numbers of ranks, 1 to 4096; a table where there are several */
+mltfr_status mltfr_dry_run(mltfr_comm *comm, const mltfr_settings *settings,
+                           const mltfr_spaces *spaces, int count, const int ranks[]);
 
 /** Measure this machine and the parts of the program on it; a line each is printed.  A checkpoint
  * is written into settings->run_dir, which exists, and removed.  @collective{comm}

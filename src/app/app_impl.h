@@ -26,11 +26,12 @@ typedef struct {
     const char *resume;   /* auto, no or a file */
     const char *checkpoint, *split, *out, *format, *tensor, *neighbours, *man;
     const char *users, *sequences, *items, *top_k, *what, *tokens, *metrics, *per_user, *init;
+    const char *dry_run; /* numbers of ranks, "" for this one; NULL: really train */
     bool synthetic, verify, quick;
 } app_request;
 
 typedef struct {
-    const char *name, *argument; /* argument NULL: a flag */
+    const char *name, *argument; /* argument NULL: a flag; "[=...]": it may be left out */
     const char *help;
     size_t offset; /* in app_request: bool of a flag, const char * of an argument; --set: sets */
     const char *words; /* "a|b": what the argument may be; NULL: anything */
@@ -115,6 +116,12 @@ mltfr_status app_version(void);
 mltfr_status app_man(const char *page);
 mltfr_status app_print(mltfr_text *text); /* to stdout; empties it */
 
+/* What stands between an option's name and its argument. */
+static inline const char *app_option_sign(const app_option *option)
+{
+    return option->argument == NULL || option->argument[0] == '[' ? "" : "=";
+}
+
 /* Is a word in the list "a b c" (or "a|b|c")?  "*" holds every word. */
 bool app_word_in(const char *list, const char *word);
 
@@ -169,7 +176,7 @@ mltfr_status app_evaluate_more(mltfr_comm *comm, const app_model *model,
                                const mltfr_ranked_split *ranked, const char *metrics,
                                mltfr_text *json);
 
-app_run app_bench;
+app_run app_bench, app_dry_run; /* the latter is train --dry-run */
 app_run app_train, app_tokens, app_data, app_evaluate, app_recommend, app_export, app_explain,
     app_report, app_inspect, app_replay;
 

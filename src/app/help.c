@@ -36,7 +36,7 @@ static void add_options(mltfr_text *text, const app_option *options)
     char name[64];
 
     for (const app_option *option = options; option->name != NULL; option++) {
-        snprintf(name, sizeof name, "--%s%s%s", option->name, option->argument != NULL ? "=" : "",
+        snprintf(name, sizeof name, "--%s%s%s", option->name, app_option_sign(option),
                  option->argument != NULL ? option->argument : "");
         add_entry(text, name, option->help);
     }

@@ -38,7 +38,7 @@ static void add_man_options(mltfr_text *page, const app_option *options)
     for (const app_option *option = options; option->name != NULL; option++) {
         mltfr_text_add(page, ".TP\n\\fB\\-\\-%s\\fR", option->name);
         if (option->argument != NULL)
-            mltfr_text_add(page, "=\\fI%s\\fR", option->argument);
+            mltfr_text_add(page, "%s\\fI%s\\fR", app_option_sign(option), option->argument);
         mltfr_text_add(page, "\n");
         add_line(page, option->help);
     }

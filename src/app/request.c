@@ -79,11 +79,18 @@ static mltfr_status option_store(const app_option *option, const char *argument,
     else if (option->offset == offsetof(app_request, sets))
         request->sets[request->set_count++] = argument;
     else
-        *(const char **)field = argument;
+        *(const char **)field = argument != NULL ? argument : "";
     return MLTFR_OK;
 }
 
 enum { FIRST_CODE = 256, HIDDEN_MAN = 2 * FIRST_CODE };
+
+static int argument_rule(const app_option *option)
+{
+    if (option->argument == NULL)
+        return no_argument;
+    return option->argument[0] == '[' ? optional_argument : required_argument;
+}
 
 /* getopt's table: the verb's options, their codes being FIRST_CODE + i, and what is not shown. */
 static void long_options(const app_verb *verb, struct option out[])
@@ -93,7 +100,7 @@ static void long_options(const app_verb *verb, struct option out[])
     for (; option_at(verb, n)->name != NULL; n++) {
         const app_option *option = option_at(verb, n);
 
-        out[n] = (struct option){option->name, option->argument != NULL, NULL, FIRST_CODE + n};
+        out[n] = (struct option){option->name, argument_rule(option), NULL, FIRST_CODE + n};
     }
     out[n++] = (struct option){"man", required_argument, NULL, HIDDEN_MAN};
     out[n] = (struct option){0};

@@ -73,6 +73,8 @@ mltfr_status app_train(mltfr_comm *comm, const app_request *request, mltfr_confi
     char *text = NULL;
     mltfr_status st = MLTFR_OK;
 
+    if (request->dry_run != NULL)
+        return app_dry_run(comm, request, config);
     mltfr_train_listen();
     if (request->init != NULL)
         MLTFR_TRY(app_require(comm, "--init", request->init));

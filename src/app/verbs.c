@@ -51,7 +51,10 @@ const app_verb app_verbs[] = {
                     ARGUMENT(
                         "init", "FILE", init,
                         "start a new run from the parameters of this checkpoint, on other data "
-                        "too: items go by id, experts by the LLM's name")},
+                        "too: items go by id, experts by the LLM's name"),
+                    ARGUMENT("dry-run", "[=N,...]", dry_run,
+                             "predict memory and time on N ranks (on these, without N; a table for "
+                             "several N) and write nothing")},
         .run = app_train,
     },
     {

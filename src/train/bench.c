@@ -349,7 +349,7 @@ static mltfr_status measure_checkpoint(bench *b)
     MLTFR_TRY(mltfr_checkpoint_write(s->engine, &loop, "", s->digest, path));
     wrote = mltfr_seconds() - begin;
     begin = mltfr_seconds();
-    MLTFR_TRY(mltfr_checkpoint_read(s->engine, &loop, s->digest, path));
+    MLTFR_TRY(mltfr_checkpoint_read(s->engine, &loop, NULL, s->digest, path));
     read = mltfr_seconds() - begin;
     MLTFR_TRY(measure_disk(b, path, &bytes, &disk));
     bench_line(&b->lines, "disk, a plain file", disk, BENCH_BYTES, bytes, bytes / disk);
@@ -381,7 +381,7 @@ static void say_rates(bench *b)
 static mltfr_status measure_model(bench *b)
 {
     mltfr_status st = MLTFR_OK;
-    mltfr_steps_done plain, mixed;
+    mltfr_steps_done plain = {0}, mixed = {0};
     const bool experts = b->session.engine->K > 0;
 
     MLTFR_TRY(measure_plain(b, &plain));

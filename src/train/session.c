@@ -108,17 +108,26 @@ done:
     return st;
 }
 
+static mltfr_status read_data(mltfr_session *s)
+{
+    mltfr_status st = MLTFR_OK;
+    char summary[512];
+
+    mltfr_watchdog_phase("reading interactions");
+    MLTFR_TRY(mltfr_interactions_read(s->comm, s->set, &s->data));
+    mltfr_interactions_summary(s->data, summary, sizeof summary);
+    mltfr_note("data    %s", summary);
+done:
+    return st;
+}
+
 static mltfr_status read_inputs(mltfr_session *s)
 {
     mltfr_status st = MLTFR_OK;
     const mltfr_settings *set = s->set;
-    char summary[512];
 
-    mltfr_watchdog_phase("reading interactions");
-    MLTFR_TRY(mltfr_interactions_read(s->comm, set, &s->data));
+    MLTFR_TRY(read_data(s));
     mltfr_watchdog_phase("reading token spaces");
-    mltfr_interactions_summary(s->data, summary, sizeof summary);
-    mltfr_note("data    %s", summary);
     if (set->model_experts) {
         MLTFR_TRY(mltfr_spaces_open(s->comm, spaces_path(set), &s->spaces));
         mltfr_note("spaces  %s: %lld LLMs, shared %lld, specific %lld dimensions", spaces_path(set),
@@ -136,6 +145,30 @@ mltfr_status mltfr_session_open(mltfr_comm *comm, const mltfr_settings *set, mlt
     MLTFR_TRY(mltfr_binding_check(comm));
     MLTFR_TRY(read_inputs(s));
     MLTFR_TRY(complete(s));
+done:
+    if (st != MLTFR_OK)
+        mltfr_session_close(s);
+    return st;
+}
+
+mltfr_status mltfr_session_peek(mltfr_comm *comm, const mltfr_settings *set,
+                                const mltfr_spaces *spaces, mltfr_session *s)
+{
+    mltfr_status st = MLTFR_OK;
+    const mltfr_synthetic_spec planted = mltfr_synthetic_defaults();
+
+    *s = (mltfr_session){.comm = comm, .set = set};
+    MLTFR_TRY(mltfr_binding_check(comm));
+    if (set->data_path[0] == '\0')
+        MLTFR_AGREE(comm, mltfr_synthetic_make(&planted, &s->data));
+    else
+        MLTFR_TRY(read_data(s));
+    if (set->model_experts && spaces != NULL)
+        MLTFR_AGREE(comm, mltfr_spaces_imagine(comm, spaces->K, spaces->r_c, spaces->r_s,
+                                               spaces->rows, &s->spaces));
+    else if (set->model_experts)
+        MLTFR_TRY(mltfr_spaces_open(comm, spaces_path(set), &s->spaces));
+    MLTFR_AGREE(comm, list_examples(s));
 done:
     if (st != MLTFR_OK)
         mltfr_session_close(s);

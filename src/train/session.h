@@ -21,6 +21,11 @@ typedef struct {
 mltfr_status mltfr_session_open(mltfr_comm *comm, const mltfr_settings *set, mltfr_session *out);
 void mltfr_session_close(mltfr_session *s);
 
+/* Data, examples and spaces alone: for a plan.  spaces: stand for those of a file, and are copied;
+ * without data.path the planted example stands for data.  @collective */
+mltfr_status mltfr_session_peek(mltfr_comm *comm, const mltfr_settings *set,
+                                const mltfr_spaces *spaces, mltfr_session *out);
+
 /* Sizes of a session that nothing is read for: planted sequences of 6 to 30 items, token spaces of
  * random numbers. */
 typedef struct {

@@ -61,12 +61,13 @@ static double load_of(const mltfr_timing *timing, int64_t K)
 
 /* Of all ranks: the most seconds of each phase, and what is hidden and exposed. */
 typedef struct {
-    double spent[MLTFR_SPENT_COUNT], wait[MLTFR_SPENT_COUNT], mpi, hidden, work;
+    double spent[MLTFR_SPENT_COUNT], wait[MLTFR_SPENT_COUNT], train, mpi, hidden, work;
 } rank_times;
 
 static rank_times times_here(const mltfr_timing *timing, const mltfr_engine *e, double seconds)
 {
-    rank_times x = {.mpi = mltfr_comm_seconds() - timing->mpi,
+    rank_times x = {.train = seconds,
+                    .mpi = mltfr_comm_seconds() - timing->mpi,
                     .hidden = mltfr_comm_hidden_seconds() - timing->hidden};
 
     memcpy(x.spent, e->spent, sizeof x.spent);
@@ -97,15 +98,15 @@ void mltfr_timing_text(const mltfr_timing *timing, const mltfr_engine *e, double
     const double work = mean_of(e->comm, x.work);
 
     mltfr_comm_max_f64(e->comm, (double *)&x, (int64_t)(sizeof x / sizeof(double)));
-    const double steps = seconds - x.spent[MLTFR_SPENT_POOLS];
+    const double steps = x.train - x.spent[MLTFR_SPENT_POOLS];
     const double rate = 1e-9 * timing->flop / (steps > 0. ? steps : 1.);
 
     mltfr_text_add(out, "{\"kind\":\"time\",\"epoch\":%" PRId64 ",\"step\":%" PRId64, e->at.epoch,
                    e->at.step);
     add_phases(out, ",", x.spent);
     add_phases(out, ",\"wait\":{", x.wait);
-    mltfr_text_add(out, "},\"train\":%.6f,\"mpi\":%.6f,\"exposed\":%.4f,\"hidden\":%.4f", seconds,
-                   x.mpi, x.mpi / seconds, x.hidden > 0. ? x.hidden / (x.hidden + x.mpi) : 0.);
+    mltfr_text_add(out, "},\"train\":%.6f,\"mpi\":%.6f,\"exposed\":%.4f,\"hidden\":%.4f", x.train,
+                   x.mpi, x.mpi / x.train, x.hidden > 0. ? x.hidden / (x.hidden + x.mpi) : 0.);
     mltfr_text_add(out, ",\"gflop\":%.6g,\"gflops\":%.4g,\"peak\":%.4g,\"share\":%.4f",
                    1e-9 * timing->flop, rate, timing->peak, rate / timing->peak);
     mltfr_text_add(out, ",\"imbalance\":%.4f,\"load\":%.4f}", x.work / work, load_of(timing, e->K));

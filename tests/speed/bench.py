@@ -40,7 +40,6 @@ def check(out, x, parts):
     assert abs(peak["gflops"] * 1e9 * peak["seconds"] / (2 * 512**3 * ranks) - 1) < 1e-3, peak
     for name in "backbone", "softmax", "step SASRec":
         line = lines[name]
-        assert line["share"] < 1.05, line
         assert abs(line["share"] * peak["gflops"] / line["gflops"] - 1) < .02, line
     assert lines["step SASRec"]["seconds"] > lines["softmax"]["seconds"]
     assert ("exchange 4096 KiB a rank" in lines) == (ranks > 1)

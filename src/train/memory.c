@@ -1,0 +1,125 @@
+/* Bytes of a rank by formula: the table of docs/architecture.md, row by row.  mltfr_train prints
+ * what was really held. */
+#include "plan.h"
+
+#include <mltfr/tree.h>
+
+#include <math.h>
+#include <string.h>
+
+enum { EVALUATED_ITEMS = 4096 }; /* at a time, for 256 users (evaluate.c) */
+
+/* Numbers of a dense slab: the backbone; with the mixture. */
+static double backbone_numbers(const mltfr_params_spec *s)
+{
+    const double d = (double)s->backbone.d;
+
+    return (double)s->backbone.max_len * d + 2. * d +
+           (double)s->backbone.layers * (12. * d * d + 13. * d) +
+           (s->backbone.pre_norm ? 2. * d : 0.);
+}
+
+static double mixture_numbers(const mltfr_params_spec *s)
+{
+    const double d = (double)s->backbone.d, r_c = (double)s->r_c;
+
+    return s->experts ? 2. * d * r_c + d + 2. + d * (double)s->K + (s->inject ? d * r_c : 0.) : 0.;
+}
+
+static double data_bytes(const mltfr_interactions *data)
+{
+    double names = 9. * (double)(data->users + data->items);
+
+    for (int64_t u = 0; u < data->users; u++)
+        names += (double)strlen(data->user_names[u]);
+    for (int64_t i = 0; i < data->items; i++)
+        names += (double)strlen(data->item_names[i]);
+    return 4. * (double)data->count + 24. * (double)data->users + names;
+}
+
+/* E' of its own, and X_I or J, s, a and Vt_I, where items carry a mixture. */
+static double injected_bytes(const mltfr_engine *e)
+{
+    const double d = (double)e->spec.backbone.d, rows = (double)e->item_rows;
+
+    if (!e->spec.inject)
+        return 0.;
+    if (e->set->item_inject == MLTFR_ITEM_INJECT_MIXTURE)
+        return rows * (4. * d + 12. * (double)e->m) + 4. * (double)e->set->filter_pool * d;
+    return rows * 4. * (d + (double)e->r_c);
+}
+
+static void add_spaces(const mltfr_plan_share *x, double bytes[])
+{
+    const mltfr_engine *e = &x->outline;
+    const double d = (double)e->spec.backbone.d;
+
+    for (int64_t k = 0; k < e->K + e->spec.consensus; k++) {
+        const mltfr_token_space *s = &x->space[k];
+        const double r = (double)s->width, M = (double)s->M;
+
+        if (!x->holds[k])
+            continue;
+        bytes[MLTFR_MEMORY_TOKENS] += (4. * r + 8.) * (double)s->row_count;
+        bytes[MLTFR_MEMORY_POOLS] += M * (8. * r + 8. * d + 8.);
+        if (k < e->K)
+            bytes[MLTFR_MEMORY_PARAMS] += 16. * (2. * d * r + 1.);
+    }
+}
+
+/* The running sums of a tree over the user blocks: one after the other, their rooms are kept. */
+static double sum_bytes(const mltfr_plan *plan, const mltfr_plan_share *x)
+{
+    const mltfr_engine *e = &x->outline;
+    const double levels = 2. * ceil(log2((double)plan->batch->blocks)) + 2.;
+    const double d = (double)e->spec.backbone.d;
+    double widest = backbone_numbers(&e->spec);
+
+    if (e->K == 0)
+        return 4. * levels * widest;
+    const double Md = (double)x->space[e->K].M * d;
+    const double mixture = mixture_numbers(&e->spec) + Md;
+    double expert = 0.;
+
+    for (int64_t k = 0; k < e->K; k++)
+        if (x->holds[k] && 2. * (double)x->space[k].M * d > expert)
+            expert = 2. * (double)x->space[k].M * d;
+    return 4. * levels * (mixture + (expert > widest ? expert : widest));
+}
+
+static double loss_bytes(const mltfr_plan *plan, const mltfr_plan_share *x)
+{
+    const mltfr_engine *e = &x->outline;
+    const double d = (double)e->spec.backbone.d, N = (double)plan->batch->rows;
+    const double n = (double)x->block_rows, I = (double)e->item_rows;
+    const double gradient_rows = 8. * x->rows * (d + 1.) + 8. * (d + 1.) * x->distinct;
+
+    if (plan->set->train_loss != MLTFR_TRAIN_LOSS_SOFTMAX)
+        return gradient_rows;
+    return 8. * n * I + 4. * (d + 1.) * (N * x->spans + x->rows * x->all_spans) + gradient_rows;
+}
+
+void mltfr_memory_of(const mltfr_plan *plan, const mltfr_plan_share *x,
+                     double bytes[MLTFR_MEMORY_COUNT])
+{
+    const mltfr_engine *e = &x->outline;
+    const mltfr_backbone_shape *shape = &e->spec.backbone;
+    const double d = (double)shape->d, m = (double)e->m, R = x->rows, I = (double)e->item_rows;
+
+    memset(bytes, 0, MLTFR_MEMORY_COUNT * sizeof *bytes);
+    add_spaces(x, bytes);
+    bytes[MLTFR_MEMORY_ITEMS] = 16. * d * I + injected_bytes(e);
+    bytes[MLTFR_MEMORY_PARAMS] += 16. * (backbone_numbers(&e->spec) + mixture_numbers(&e->spec));
+    bytes[MLTFR_MEMORY_ACTIVATIONS] = 4. * (double)(mltfr_backbone_kept(shape, (int64_t)R) +
+                                                    mltfr_backbone_scratch(shape, x->block_rows));
+    bytes[MLTFR_MEMORY_ROWS] = 8. * d * x->distinct + 24. * d * R +
+                               4. * d * (double)plan->batch->rows +
+                               (e->K > 0 ? R * (16. * d + 12. * m + 14. * (double)e->K + 20.) : 0.);
+    bytes[MLTFR_MEMORY_ROUTED] =
+        x->sent * (12. * d + 12.) + x->received * (12. * d + 12. * m + 8. + 4. * (double)e->r_c);
+    bytes[MLTFR_MEMORY_SUMS] = sum_bytes(plan, x);
+    bytes[MLTFR_MEMORY_LOSS] = loss_bytes(plan, x);
+    bytes[MLTFR_MEMORY_SCRATCH] = 1024. * (I < EVALUATED_ITEMS ? I : EVALUATED_ITEMS) +
+                                  (e->K > 0 ? 512. * (double)plan->set->filter_pool : 0.);
+    bytes[MLTFR_MEMORY_DATA] = data_bytes(plan->data);
+}
