@@ -5,6 +5,8 @@
 
 #include "gemm.h"
 
+#include <cblas.h>
+
 #include <math.h>
 #include <stdbool.h>
 
@@ -30,6 +32,12 @@ void mltfr_gemm_tn(int64_t m, int64_t n, int64_t k, const float *A, int64_t lda,
 {
     gemm_multiply((int64_t[]){m, n, k}, (gemm_left){A, 1, lda}, (gemm_right){B, ldb, false}, beta,
                   C, ldc);
+}
+
+void mltfr_gemm_blas(int64_t m, int64_t n, int64_t k, const float *A, const float *B, float *C)
+{
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)m, (int)n, (int)k, 1.f, A, (int)k,
+                B, (int)n, 0.f, C, (int)n);
 }
 
 static bool finite_all(int64_t n, const double *x)

@@ -13,7 +13,9 @@ enum { MOST = 1000, COPY_BYTES = 64 << 20 };
 
 static void multiply(mltfr_gemm_shape x, const float *A, const float *B, float *C)
 {
-    if (x.form == MLTFR_GEMM_NN)
+    if (x.form == MLTFR_GEMM_BLAS)
+        mltfr_gemm_blas(x.m, x.n, x.k, A, B, C);
+    else if (x.form == MLTFR_GEMM_NN)
         mltfr_gemm_nn(x.m, x.n, x.k, A, x.k, B, x.n, 0.f, C, x.n);
     else if (x.form == MLTFR_GEMM_NT)
         mltfr_gemm_nt(x.m, x.n, x.k, A, x.k, B, x.k, 0.f, C, x.n);
@@ -59,7 +61,7 @@ mltfr_status mltfr_measure_peak(mltfr_comm *comm, int64_t n, double seconds, dou
 
     mltfr_comm_barrier(comm);
     MLTFR_AGREE(comm,
-                mltfr_measure_gemm((mltfr_gemm_shape){MLTFR_GEMM_NN, n, n, n}, seconds, gflops));
+                mltfr_measure_gemm((mltfr_gemm_shape){MLTFR_GEMM_BLAS, n, n, n}, seconds, gflops));
     sum = (int64_t)(1e6 * *gflops);
     mltfr_comm_sum_i64(comm, &sum, 1);
     *gflops = 1e-6 * (double)sum;

@@ -4,9 +4,9 @@
 
 #include <mltfr/comm.h>
 
-typedef enum { MLTFR_GEMM_NN, MLTFR_GEMM_NT, MLTFR_GEMM_TN } mltfr_gemm_form;
+typedef enum { MLTFR_GEMM_NN, MLTFR_GEMM_NT, MLTFR_GEMM_TN, MLTFR_GEMM_BLAS } mltfr_gemm_form;
 
-/* C[m][n] of a form of mltfr/linalg.h with k products each. */
+/* C[m][n] of a form of mltfr/linalg.h with k products each; BLAS: nn by BLAS itself. */
 typedef struct {
     mltfr_gemm_form form;
     int64_t m, n, k;
@@ -15,7 +15,7 @@ typedef struct {
 /* The best GF/s of repetitions over about so many seconds, at least two.  @local */
 mltfr_status mltfr_measure_gemm(mltfr_gemm_shape shape, double seconds, double *gflops);
 
-/* The sum over ranks that all measure at once: what there is to be had.  @collective */
+/* The sum over ranks that all measure BLAS at once: what there is to be had.  @collective */
 mltfr_status mltfr_measure_peak(mltfr_comm *comm, int64_t n, double seconds, double *gflops);
 
 /* Best bytes a second of copying more than a cache holds.  @local */

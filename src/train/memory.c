@@ -121,5 +121,8 @@ void mltfr_memory_of(const mltfr_plan *plan, const mltfr_plan_share *x,
     bytes[MLTFR_MEMORY_LOSS] = loss_bytes(plan, x);
     bytes[MLTFR_MEMORY_SCRATCH] = 1024. * (I < EVALUATED_ITEMS ? I : EVALUATED_ITEMS) +
                                   (e->K > 0 ? 512. * (double)plan->set->filter_pool : 0.);
+    if (plan->set->checkpoint_async) /* a copy of what it writes */
+        bytes[MLTFR_MEMORY_SCRATCH] +=
+            .75 * (bytes[MLTFR_MEMORY_ITEMS] + bytes[MLTFR_MEMORY_PARAMS]);
     bytes[MLTFR_MEMORY_DATA] = data_bytes(plan->data);
 }
