@@ -11,7 +11,8 @@ import h5py
 import numpy as np
 
 program, run = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
-os.chdir(tempfile.mkdtemp(prefix="mltfr-verbs."))
+work = tempfile.TemporaryDirectory(prefix="mltfr-verbs.")  # removed at the end
+os.chdir(work.name)
 
 
 def call(verb, *words):

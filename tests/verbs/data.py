@@ -8,7 +8,8 @@ import tempfile
 import h5py
 
 program = os.path.abspath(sys.argv[1])
-os.chdir(tempfile.mkdtemp(prefix="mltfr-data."))
+work = tempfile.TemporaryDirectory(prefix="mltfr-data.")  # removed at the end
+os.chdir(work.name)
 random.seed(5)
 rows = [(f"u{random.randrange(60)}", f"i{int(80 * random.random() ** 2)}", random.randrange(150))
         for _ in range(900)]

@@ -9,7 +9,8 @@ import h5py
 import numpy as np
 
 program, run, launch = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2]), sys.argv[3:]
-os.chdir(tempfile.mkdtemp(prefix="mltfr-init."))
+work = tempfile.TemporaryDirectory(prefix="mltfr-init.")  # removed at the end
+os.chdir(work.name)
 small = ["--set", "train.epochs=0", "--set", "model.dim=16", "--set", "data.max_len=20",
          "--set", "filter.pool=64", "--set", "filter.top_m=8", "--progress=none"]
 
