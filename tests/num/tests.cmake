@@ -7,3 +7,7 @@ mltfr_unit_test(NAME model.backbone SOURCE ${PROJECT_SOURCE_DIR}/tests/unit/mode
 
 add_executable(bench_backbone EXCLUDE_FROM_ALL ${PROJECT_SOURCE_DIR}/tests/bench/bench_backbone.c)
 target_link_libraries(bench_backbone PRIVATE mltfr_model)
+
+add_executable(bench_gemm EXCLUDE_FROM_ALL ${PROJECT_SOURCE_DIR}/tests/bench/bench_gemm.c)
+target_include_directories(bench_gemm PRIVATE ${CBLAS_INCLUDE_DIR})
+target_link_libraries(bench_gemm PRIVATE mltfr_num)
