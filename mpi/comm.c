@@ -4,7 +4,6 @@
 #include <mltfr/trace.h>
 
 #include <limits.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,7 +31,6 @@ mltfr_status mltfr_comm_start(int *argc, char ***argv, mltfr_comm **out)
     int threads; /* FUNNELED: others write files, this one alone calls MPI */
 
     *out = NULL;
-    signal(SIGXFSZ, SIG_IGN); /* a file beyond `ulimit -f` shall be an error of the write */
     if (MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &threads) != MPI_SUCCESS)
         mltfr_panic("MPI cannot be started");
     MLTFR_MPI(MPI_Comm_rank(MPI_COMM_WORLD, &world_rank));

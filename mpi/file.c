@@ -24,25 +24,36 @@ static bool reads(open_mode mode)
     return mode != CREATE && mode != APPEND;
 }
 
-/* Writing goes through MPI-IO, collectively.  For reading, each rank opens the file by itself: it
+/* Writing goes through MPI-IO, collectively, where HDF5 has it: that of libmltfr, for one process,
+ * has not. */
+static void write_together(mltfr_file *f, hid_t access)
+{
+#ifdef H5_HAVE_PARALLEL
+    H5Pset_fapl_mpio(access, f->comm->mpi, MPI_INFO_NULL);
+    H5Pset_dxpl_mpio(f->transfer, H5FD_MPIO_COLLECTIVE);
+#else
+    (void)f;
+    (void)access;
+#endif
+}
+
+/* For reading, each rank opens the file by itself: it
  * needs no agreement, works in a directory that cannot be written, and leaves no lock file of the
  * MPI library beside the data. */
 static mltfr_status open_id(mltfr_file *f, open_mode mode)
 {
     hid_t access = H5Pcreate(H5P_FILE_ACCESS);
 
+    f->transfer = H5Pcreate(H5P_DATASET_XFER);
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL); /* our own messages only */
     H5Pset_libver_bounds(access, H5F_LIBVER_V110, H5F_LIBVER_V110);
     if (!reads(mode))
-        H5Pset_fapl_mpio(access, f->comm->mpi, MPI_INFO_NULL);
+        write_together(f, access);
     if (mode == CREATE)
         f->id = H5Fcreate(f->path, H5F_ACC_TRUNC, H5P_DEFAULT, access);
     else
         f->id = H5Fopen(f->path, reads(mode) ? H5F_ACC_RDONLY : H5F_ACC_RDWR, access);
     H5Pclose(access);
-    f->transfer = H5Pcreate(H5P_DATASET_XFER);
-    if (!reads(mode))
-        H5Pset_dxpl_mpio(f->transfer, H5FD_MPIO_COLLECTIVE);
     if (f->id < 0)
         return mltfr_fail(MLTFR_E_IO, "%s: cannot be %s as an HDF5 file", f->path,
                           mode == CREATE ? "created" : "opened");

@@ -24,7 +24,7 @@ typedef struct {
     bool quiet, help, version;
     const char *progress; /* auto, bar, lines or none */
     const char *resume;   /* auto, no or a file */
-    const char *checkpoint, *split, *out, *format, *tensor, *neighbours, *man;
+    const char *checkpoint, *split, *out, *format, *tensor, *neighbours, *man, *completion;
     const char *users, *sequences, *items, *top_k, *what, *tokens, *metrics, *per_user, *init;
     const char *dry_run; /* numbers of ranks, "" for this one; NULL: really train */
     bool synthetic, verify, quick;
@@ -59,6 +59,9 @@ extern const char app_default_config[]; /* "mltfr.yaml" */
 /* Read the command line; MLTFR_E_USAGE with one line.  Free with app_request_destroy. */
 mltfr_status app_request_read(int argc, char *argv[], app_request *out);
 void app_request_destroy(app_request *request);
+
+/* Is it answered by a text, before MPI starts?  @local */
+bool app_informs(const app_request *request);
 
 /* The configuration of a request: its file, then each --set.  @collective{comm} */
 mltfr_status app_configure(mltfr_comm *comm, const app_request *request, mltfr_config *config);
@@ -103,17 +106,24 @@ mltfr_status app_report_spaces(mltfr_comm *comm, const struct mltfr_conditioning
 /* Say the nearest tokens of a word in each space of a file.  @collective{comm} */
 mltfr_status app_neighbours(mltfr_comm *comm, const char *path, const char *word);
 
-/* Whether spaces.h5 of the run directory is made anew, made unless it is there, or must exist. */
-typedef enum { APP_SPACES_MAKE, APP_SPACES_REUSE, APP_SPACES_NEED } app_spaces_use;
+/* Make the spaces of tokens.tables at this path, with the recipe beside them.  @collective{comm} */
+typedef mltfr_status app_make_spaces(mltfr_comm *comm, const mltfr_settings *settings,
+                                     const char *path, const char *recipe);
+app_make_spaces app_spaces_make;
 
 /* Point tokens.path at the token spaces of the configuration, where there are experts; data.path
- * is an existing file.  @collective{comm} */
-mltfr_status app_find_spaces(mltfr_comm *comm, mltfr_config *config, app_spaces_use use);
+ * is an existing file.  spaces.h5 of the run directory is made where it is absent, or anew; with
+ * make NULL it must exist.  (A pointer, so that libmltfr needs no code that conditions.)
+ * @collective{comm} */
+mltfr_status app_find_spaces(mltfr_comm *comm, mltfr_config *config, app_make_spaces *make,
+                             bool anew);
 
-/* Texts for --help, VERB --help, --version and --man; on failure to print, MLTFR_E_IO. */
+/* Texts for --help, VERB --help, --version, --man and --completion; on failure to print,
+ * MLTFR_E_IO. */
 mltfr_status app_help(const app_verb *verb);
 mltfr_status app_version(void);
 mltfr_status app_man(const char *page);
+mltfr_status app_completion(const char *shell);
 mltfr_status app_print(mltfr_text *text); /* to stdout; empties it */
 
 /* What stands between an option's name and its argument. */

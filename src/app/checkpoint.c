@@ -34,7 +34,7 @@ static mltfr_status configure(mltfr_comm *comm, const app_request *request, cons
     MLTFR_AGREE(comm, mltfr_config_read(*out, checkpoint, yaml));
     MLTFR_TRY(app_configure(comm, request, *out));
     MLTFR_TRY(app_require(comm, "data.path", mltfr_config_settings(*out)->data_path));
-    MLTFR_TRY(app_find_spaces(comm, *out, APP_SPACES_NEED));
+    MLTFR_TRY(app_find_spaces(comm, *out, NULL, false));
 done:
     MLTFR_FREE(yaml);
     return st;

@@ -8,6 +8,7 @@
 #include "app_impl.h"
 
 #include <ctype.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -52,38 +53,6 @@ static int finish(mltfr_status st)
     return mltfr_status_exit(st);
 }
 
-/* @local: the same text and the same assignments on every rank. */
-static mltfr_status configure(const app_request *request, const char *path, const char *yaml,
-                              mltfr_config *config)
-{
-    mltfr_status st = MLTFR_OK;
-
-    if (yaml != NULL)
-        MLTFR_TRY(mltfr_config_read(config, path, yaml));
-    for (int i = 0; i < request->set_count; i++)
-        MLTFR_TRY(mltfr_config_set(config, request->sets[i]));
-    MLTFR_TRY(mltfr_config_check(config));
-done:
-    return st;
-}
-
-mltfr_status app_configure(mltfr_comm *comm, const app_request *request, mltfr_config *config)
-{
-    mltfr_status st = MLTFR_OK;
-    const char *path = request->config;
-    char *yaml = NULL;
-
-    if (path == NULL && request->verb->source == APP_CONFIG_MLTFR_YAML &&
-        app_exists(comm, app_default_config))
-        path = app_default_config;
-    if (path != NULL)
-        MLTFR_TRY(app_load(comm, path, MLTFR_E_USAGE, &yaml));
-    MLTFR_AGREE(comm, configure(request, path, yaml, config));
-done:
-    MLTFR_FREE(yaml);
-    return st;
-}
-
 static mltfr_status run_verb(mltfr_comm *comm, const app_request *request)
 {
     mltfr_status st;
@@ -98,13 +67,15 @@ done:
     return st;
 }
 
-/* --help, --version, --man: printed by the first process alone. */
+/* --help, --version, --man, --completion: printed by the first process alone. */
 static mltfr_status inform(const app_request *request)
 {
     if (launcher_rank() != 0)
         return MLTFR_OK;
     if (request->man != NULL)
         return app_man(request->man);
+    if (request->completion != NULL)
+        return app_completion(request->completion);
     return request->version ? app_version() : app_help(request->verb);
 }
 
@@ -115,6 +86,7 @@ static int run(int argc, char *argv[], const app_request *request, mltfr_status 
     mltfr_comm *comm = NULL;
     int status;
 
+    signal(SIGXFSZ, SIG_IGN); /* a file beyond `ulimit -f` shall be an error of the write */
     mltfr_comm_start(&argc, &argv, &comm);
     mltfr_log_setup(mltfr_comm_rank(comm), request->quiet);
     mltfr_progress_setup(progress_of(request->progress));
@@ -135,7 +107,7 @@ int mltfr_app_run(int argc, char *argv[])
     mltfr_blas_setup();
     mltfr_status st = app_request_read(argc, argv, &request);
 
-    if (st == MLTFR_OK && (request.help || request.version || request.man != NULL))
+    if (st == MLTFR_OK && app_informs(&request))
         status = finish(inform(&request));
     else if (st != MLTFR_OK && launched_as() == NULL)
         status = finish(st);

@@ -95,7 +95,7 @@ static mltfr_status add_run(mltfr_comm *self, const report_run *run, mltfr_text 
     if (!mltfr_config_settings(config)->model_experts)
         goto done;
     MLTFR_TRY(mltfr_config_put(config, "run.dir", run->dir));
-    MLTFR_TRY(app_find_spaces(self, config, APP_SPACES_NEED));
+    MLTFR_TRY(app_find_spaces(self, config, NULL, false));
     MLTFR_TRY(mltfr_run_checkpoint(self, run->dir, path, sizeof path));
     MLTFR_TRY(mltfr_file_open(self, path, &checkpoint));
     MLTFR_TRY(mltfr_spaces_open(self, mltfr_config_settings(config)->tokens_path, &spaces));

@@ -83,7 +83,7 @@ static mltfr_status option_store(const app_option *option, const char *argument,
     return MLTFR_OK;
 }
 
-enum { FIRST_CODE = 256, HIDDEN_MAN = 2 * FIRST_CODE };
+enum { FIRST_CODE = 256, HIDDEN_MAN = 2 * FIRST_CODE, HIDDEN_COMPLETION };
 
 static int argument_rule(const app_option *option)
 {
@@ -103,6 +103,7 @@ static void long_options(const app_verb *verb, struct option out[])
         out[n] = (struct option){option->name, argument_rule(option), NULL, FIRST_CODE + n};
     }
     out[n++] = (struct option){"man", required_argument, NULL, HIDDEN_MAN};
+    out[n++] = (struct option){"completion", required_argument, NULL, HIDDEN_COMPLETION};
     out[n] = (struct option){0};
 }
 
@@ -133,6 +134,8 @@ static mltfr_status options_read(int argc, char *argv[], app_request *request)
             request->help = true;
         else if (code == HIDDEN_MAN)
             request->man = optarg;
+        else if (code == HIDDEN_COMPLETION)
+            request->completion = optarg;
         else if (code >= FIRST_CODE)
             MLTFR_TRY(option_store(option_at(request->verb, code - FIRST_CODE), optarg, request));
         else
@@ -147,7 +150,7 @@ static mltfr_status operands_read(int argc, char *argv[], app_request *request)
     const app_verb *verb = request->verb;
     int count = argc - optind;
 
-    if (request->help || request->version || request->man != NULL)
+    if (app_informs(request))
         return MLTFR_OK;
     if (count > verb->most_operands && verb_find(argv[optind]) != NULL)
         return mltfr_fail(MLTFR_E_USAGE, "the verb '%s' goes before the options", argv[optind]);
@@ -159,6 +162,11 @@ static mltfr_status operands_read(int argc, char *argv[], app_request *request)
     for (int i = 0; i < count; i++)
         request->operands[i] = argv[optind + i];
     return MLTFR_OK;
+}
+
+bool app_informs(const app_request *request)
+{
+    return request->help || request->version || request->man != NULL || request->completion != NULL;
 }
 
 mltfr_status app_request_read(int argc, char *argv[], app_request *out)

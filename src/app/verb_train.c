@@ -82,7 +82,7 @@ mltfr_status app_train(mltfr_comm *comm, const app_request *request, mltfr_confi
         MLTFR_TRY(app_require(comm, "item.init", settings->item_init));
     MLTFR_TRY(prepare(comm, config));
     MLTFR_AGREE(comm, mltfr_config_text(settings, &text)); /* before tokens.path is filled in */
-    MLTFR_TRY(app_find_spaces(comm, config, fresh ? APP_SPACES_MAKE : APP_SPACES_REUSE));
+    MLTFR_TRY(app_find_spaces(comm, config, app_spaces_make, fresh));
     options.config = text;
     MLTFR_TRY(mltfr_train(comm, settings, &options));
 done:

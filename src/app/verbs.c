@@ -1,8 +1,6 @@
 /* The verbs and their options: one table behind the command line, --help and the manual page. */
 #include "app_impl.h"
 
-const char app_default_config[] = "mltfr.yaml";
-
 #define FLAG(word, field, text)                                                                    \
     {                                                                                              \
         .name = word, .help = text, .offset = offsetof(app_request, field)                         \

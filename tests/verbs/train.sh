@@ -28,4 +28,5 @@ awk 'function item(i) { return "\"i" substr(" ,x", i % 4 + 1, i % 4 < 2) (i % 4 
     --set fisher.start=4 --set fisher.every=4 --set fisher.sample_every=2 --progress=none
 printf 'user 7\nuser 150\n\nuser 7\n' >users.txt
 printf '%s\n' 'i 4' 'i,5' 'i"6' i7 'i 8' 'i,9' nowhere >items.txt
+printf 'i 4\ti,5\ni7\ti"6\ti,9\ti 8\n' >known.txt
 printf 'i 4\ti,5\tnowhere\n\nnobody\ni7\n\ti"6\ti,9\ti 8\n' >sequences.txt

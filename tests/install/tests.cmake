@@ -1,0 +1,8 @@
+# What others get: the installed tree, the packages, completion, the module file and the recipe.
+mltfr_script_test(NAME install.completion LABELS install
+  COMMAND ${PROJECT_SOURCE_DIR}/tests/install/completion.sh ${PROJECT_BINARY_DIR}/completion.bash)
+if(MLTFR_WITH_SERVE)
+  mltfr_script_test(NAME install.tree LABELS install COMMAND
+    ${PROJECT_SOURCE_DIR}/tests/install/install.sh ${PROJECT_BINARY_DIR} ${MLTFR_VERBS_RUN})
+  set_tests_properties(install.tree PROPERTIES FIXTURES_REQUIRED verbs_run)
+endif()
