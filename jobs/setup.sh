@@ -9,11 +9,13 @@ program_packages=(
     libopenmpi-dev openmpi-bin libscalapack-openmpi-dev
     libopenblas-dev libopenblas-pthread-dev # the pthread variant, which one thread a rank suits
     libhdf5-openmpi-dev libyaml-dev libcjson-dev libxxhash-dev
+    libhdf5-dev # without MPI: for libmltfr
 )
 test_packages=(
     libcmocka-dev hdf5-tools python3 python3-h5py python3-numpy python3-yaml # read files as a user would
     clang libclang-rt-14-dev clang-format clang-tidy codespell shellcheck git xz-utils
     slurm-wlm munge # tests/jobs starts them itself
+    dpkg-dev file environment-modules python3-pandas # tests/install, tests/docs
     chromium fonts-dejavu-core python3-pil # tests/report looks at a page
 )
 data_packages=(python3 python3-pip ca-certificates unzip)

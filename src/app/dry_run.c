@@ -93,7 +93,7 @@ static mltfr_status look_for_spaces(mltfr_comm *comm, mltfr_config *config, bool
     MLTFR_AGREE(comm, app_join(s->run_dir, "spaces.h5", &path));
     *there = !s->model_experts || s->tokens_tables_count == 0 || app_exists(comm, path);
     if (*there) {
-        MLTFR_TRY(app_find_spaces(comm, config, APP_SPACES_NEED));
+        MLTFR_TRY(app_find_spaces(comm, config, NULL, false));
         goto done;
     }
     MLTFR_AGREE(comm, guess_spaces(s, guess));

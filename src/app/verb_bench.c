@@ -14,7 +14,7 @@ static mltfr_status find_inputs(mltfr_comm *comm, mltfr_config *config)
     if (settings->data_path[0] == '\0')
         return MLTFR_OK;
     MLTFR_TRY(app_require(comm, "data.path", settings->data_path));
-    MLTFR_TRY(app_find_spaces(comm, config, APP_SPACES_REUSE));
+    MLTFR_TRY(app_find_spaces(comm, config, app_spaces_make, false));
 done:
     return st;
 }
