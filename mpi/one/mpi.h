@@ -20,6 +20,7 @@ enum {
     MPI_BYTE = 1,
     MPI_INT = 4,
     MPI_FLOAT = 4,
+    MPI_UINT32_T = 4,
     MPI_INT64_T = 8,
     MPI_UINT64_T = 8,
     MPI_DOUBLE = 8
