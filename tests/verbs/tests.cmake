@@ -2,7 +2,6 @@
 # without a launcher, on one and on three ranks, and the answers that NumPy gets from exported
 # vectors.
 #   mltfr_same_test(<name> <word>...)      tests/verbs/same.sh
-set(MLTFR_VERBS_RUN ${CMAKE_CURRENT_BINARY_DIR}/verbs)
 # The Python that has h5py and NumPy as Debian packages.
 find_program(MLTFR_H5PY NAMES python3 PATHS /usr/bin NO_DEFAULT_PATH)
 
@@ -35,7 +34,9 @@ mltfr_same_test(data data @RUN@/data.csv --out @OUT@/data.h5 --set data.min_user
 if(MLTFR_H5PY)
   mltfr_script_test(NAME verbs.check LABELS verbs COMMAND ${MLTFR_H5PY}
     ${PROJECT_SOURCE_DIR}/tests/verbs/check.py $<TARGET_FILE:mltfr_dist> ${MLTFR_VERBS_RUN})
-  set_tests_properties(verbs.check PROPERTIES FIXTURES_REQUIRED verbs_run)
+  mltfr_script_test(NAME verbs.pandas LABELS verbs COMMAND ${MLTFR_H5PY}
+    ${PROJECT_SOURCE_DIR}/tests/verbs/pandas_reads.py $<TARGET_FILE:mltfr_dist> ${MLTFR_VERBS_RUN})
+  set_tests_properties(verbs.check verbs.pandas PROPERTIES FIXTURES_REQUIRED verbs_run)
   mltfr_script_test(NAME verbs.init LABELS verbs COMMAND ${MLTFR_H5PY}
     ${PROJECT_SOURCE_DIR}/tests/verbs/init.py $<TARGET_FILE:mltfr_dist> ${MLTFR_VERBS_RUN}
     ${MLTFR_MPIEXEC})
