@@ -24,8 +24,8 @@ static bool reads(open_mode mode)
     return mode != CREATE && mode != APPEND;
 }
 
-/* Writing goes through MPI-IO, collectively, where HDF5 has it: that of libmltfr, for one process,
- * has not. */
+/* Several ranks write through MPI-IO, collectively, where HDF5 has it: that of libmltfr, for one
+ * process, has not. */
 static void write_together(mltfr_file *f, hid_t access)
 {
 #ifdef H5_HAVE_PARALLEL
@@ -37,9 +37,9 @@ static void write_together(mltfr_file *f, hid_t access)
 #endif
 }
 
-/* For reading, each rank opens the file by itself: it
- * needs no agreement, works in a directory that cannot be written, and leaves no lock file of the
- * MPI library beside the data. */
+/* One rank does without.  For reading, each rank opens the file by itself: it needs no agreement,
+ * works in a directory that cannot be written, and leaves no lock file of the MPI library beside
+ * the data. */
 static mltfr_status open_id(mltfr_file *f, open_mode mode)
 {
     hid_t access = H5Pcreate(H5P_FILE_ACCESS);
@@ -47,7 +47,7 @@ static mltfr_status open_id(mltfr_file *f, open_mode mode)
     f->transfer = H5Pcreate(H5P_DATASET_XFER);
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL); /* our own messages only */
     H5Pset_libver_bounds(access, H5F_LIBVER_V110, H5F_LIBVER_V110);
-    if (!reads(mode))
+    if (!reads(mode) && f->comm->size > 1)
         write_together(f, access);
     if (mode == CREATE)
         f->id = H5Fcreate(f->path, H5F_ACC_TRUNC, H5P_DEFAULT, access);
@@ -64,7 +64,13 @@ static mltfr_status readable(const char *path)
 {
     if (access(path, R_OK) != 0)
         return mltfr_fail(MLTFR_E_DATA, "%s: %s", path, strerror(errno));
-    if (H5Fis_hdf5(path) <= 0)
+    errno = 0;
+
+    const htri_t is = H5Fis_hdf5(path);
+
+    if (is < 0 && errno != 0)
+        return mltfr_fail(MLTFR_E_IO, "%s: %s", path, strerror(errno));
+    if (is <= 0)
         return mltfr_fail(MLTFR_E_DATA, "%s: not an HDF5 file", path);
     return MLTFR_OK;
 }

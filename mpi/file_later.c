@@ -190,12 +190,18 @@ mltfr_status mltfr_file_start(mltfr_file *file, mltfr_room *copy)
 {
     mltfr_status st = MLTFR_OK;
     mltfr_later *l = file->later;
-    const int64_t missing = sum_on_node(file->comm, (size_t)l->bytes > copy->bytes ? l->bytes : 0);
 
-    MLTFR_AGREE(file->comm, take_copy(l, missing, copy));
+    if (copy != NULL) {
+        const int64_t missing =
+            sum_on_node(file->comm, (size_t)l->bytes > copy->bytes ? l->bytes : 0);
+        MLTFR_AGREE(file->comm, take_copy(l, missing, copy));
+    }
     MLTFR_AGREE(file->comm, mltfr_file_shut(file));
     MLTFR_AGREE(file->comm, open_raw(file));
-    mltfr_background_start(&l->task, write_all, l);
+    if (copy != NULL)
+        mltfr_background_start(&l->task, write_all, l);
+    else
+        write_all(l);
 done:
     return st;
 }

@@ -102,7 +102,8 @@ mltfr_status mltfr_file_fill(mltfr_file *file, const char *name, const mltfr_sha
  * then only notes the rows, mltfr_file_start copies them and begins to write and sync them in the
  *  background; mltfr_file_written asks all ranks whether they are done; mltfr_file_seal waits for
  *  it.  A failure in the background is that of the seal, on every rank.  @collective{file}
- *  @param copy  kept by the file until it is destroyed; grows to what this rank has to write
+ *  @param copy  kept by the file until it is destroyed; grows to what this rank has to write.
+ *               NULL: all is written before this returns, and nothing is copied
  *  @return of the start: MLTFR_E_NOMEM where there is no memory for the copy */
 mltfr_status mltfr_file_append_later(mltfr_comm *comm, const char *path, mltfr_file **out);
 mltfr_status mltfr_file_start(mltfr_file *file, mltfr_room *copy);

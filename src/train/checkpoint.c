@@ -12,6 +12,8 @@
 
 /* ---- arrays -------------------------------------------------------------------------------- */
 
+static const int64_t bytes_an_array = 4096; /* more than what HDF5 keeps of one */
+
 /* An array of which this rank moves the rows [first, first + own). */
 static mltfr_status array(walk *w, mltfr_dtype type, int ndim, const int64_t dims[], int64_t first,
                           int64_t own, void *data, const char *format, ...)
@@ -32,6 +34,9 @@ static mltfr_status array(walk *w, mltfr_dtype type, int ndim, const int64_t dim
     switch (w->mode) {
     case RESERVE:
         return mltfr_file_reserve(w->file, name, &shape);
+    case COUNT:
+        w->bytes += mltfr_shape_count(&shape) * mltfr_dtype_bytes(type) + bytes_an_array;
+        return MLTFR_OK;
     case FILL:
         return mltfr_file_fill(w->file, name, &shape, first, own, data);
     default:

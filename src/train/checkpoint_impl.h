@@ -8,15 +8,16 @@
 
 enum { FORMAT_VERSION = 2, PATH_BYTES = 4096 };
 
-typedef enum { RESERVE, FILL, READ } walk_mode;
+typedef enum { COUNT, RESERVE, FILL, READ } walk_mode;
 
 typedef struct {
     mltfr_engine *e;
     mltfr_file *file;
     walk_mode mode;
+    int64_t bytes; /* COUNT: what all arrays need, and a little more */
 } walk;
 
-/* Make, fill or read every array.  @collective{file} */
+/* Count, make, fill or read every array.  @collective{file} */
 mltfr_status mltfr_walk_arrays(walk *w);
 
 /* Set or get every number but those of the header.  Setting is @collective{file}. */

@@ -30,17 +30,17 @@ done:
     return st;
 }
 
-/* Make sure that the disk has room for every byte of the file. */
-static mltfr_status take_space(const char *path)
+/* Make sure that the disk has room for every byte of the file, and for `least`. */
+static mltfr_status take_space(const char *path, int64_t least)
 {
     struct stat file;
-    const int fd = open(path, O_RDWR);
+    const int fd = open(path, O_RDWR | O_CREAT, 0666);
     int code = fd < 0 || fstat(fd, &file) != 0 ? errno : 0;
 
     if (code == 0)
-        code = posix_fallocate(fd, 0, file.st_size);
-    if (fd >= 0)
-        close(fd);
+        code = posix_fallocate(fd, 0, file.st_size > least ? file.st_size : least);
+    if (fd >= 0 && close(fd) != 0 && code == 0)
+        code = errno;
     return code == 0 ? MLTFR_OK : mltfr_fail(MLTFR_E_IO, "%s: %s", path, strerror(code));
 }
 
@@ -49,9 +49,14 @@ static mltfr_status write_skeleton(mltfr_comm *self, mltfr_engine *e, const mltf
                                    const char *config, uint64_t digest, const char *part)
 {
     mltfr_status st = MLTFR_OK;
-    walk w = {.e = e, .mode = RESERVE};
+    walk w = {.e = e, .mode = COUNT};
     mltfr_loop_state copy = *loop;
 
+    /* First of all, as HDF5 does not get over a full disk well; what a killed run left goes. */
+    MLTFR_TRY(mltfr_walk_arrays(&w));
+    unlink(part);
+    MLTFR_TRY(take_space(part, w.bytes));
+    w.mode = RESERVE;
     MLTFR_TRY(mltfr_file_create(self, part, &w.file));
     MLTFR_TRY(mltfr_walk_arrays(&w));
     MLTFR_TRY(mltfr_walk_numbers(&w, &copy));
@@ -61,7 +66,7 @@ static mltfr_status write_skeleton(mltfr_comm *self, mltfr_engine *e, const mltf
     if (e->K > 0 && e->llm_names[0] != NULL)
         MLTFR_TRY(mltfr_file_write_strings(w.file, "llms", e->K, e->llm_names));
     MLTFR_TRY(mltfr_file_close(&w.file));
-    MLTFR_TRY(take_space(part));
+    MLTFR_TRY(take_space(part, 1));
 done:
     mltfr_file_destroy(&w.file);
     return st;
@@ -109,13 +114,9 @@ static mltfr_status fill(mltfr_saving *s, mltfr_engine *e, const char *part, mlt
     mltfr_status st = MLTFR_OK;
     walk w = {.e = e, .mode = FILL};
 
-    if (copy == NULL)
-        MLTFR_TRY(mltfr_file_append(s->comm, part, &w.file));
-    else
-        MLTFR_TRY(mltfr_file_append_later(s->comm, part, &w.file));
+    MLTFR_TRY(mltfr_file_append_later(s->comm, part, &w.file));
     MLTFR_TRY(mltfr_walk_arrays(&w));
-    if (copy != NULL)
-        MLTFR_TRY(mltfr_file_start(w.file, copy));
+    MLTFR_TRY(mltfr_file_start(w.file, copy));
     s->file = w.file;
     w.file = NULL;
 done:

@@ -7,7 +7,7 @@ function(mltfr_fault_test topic)
     add_test(NAME ${name} COMMAND ${MLTFR_MPIEXEC} ${np} $<TARGET_FILE:test.fault.${T_PROGRAM}>
       ${CMAKE_CURRENT_BINARY_DIR}/fault_${topic}.np${np} ${T_ARGS})
     set(labels fault mpi np${np})
-    if(np LESS_EQUAL 2 AND topic MATCHES "^(checkpoint|alloc)$") # HDF5 leaks where files fail
+    if(np LESS_EQUAL 2 AND NOT topic MATCHES "^(open|write|short|enospc)$") # HDF5 leaks there
       list(APPEND labels asan)
     endif()
     mltfr_test_properties(${name} "${T_TIMEOUT}" ${labels})
@@ -35,7 +35,7 @@ endfunction()
 
 mltfr_add_faults(test.fault.faults)
 mltfr_fault_test(alloc PROGRAM faults NP 1 2 4 ARGS alloc 10 TIMEOUT 180)
-foreach(point write short enospc flush rename)
+foreach(point open write short enospc flush fsync rename)
   mltfr_fault_test(${point} PROGRAM faults NP 1 3 ARGS ${point} TIMEOUT 180)
 endforeach()
 
@@ -59,5 +59,6 @@ endfunction()
 mltfr_fault_script(kill TIMEOUT 300 ARGS 5 1)
 mltfr_fault_script(faults TIMEOUT 400)
 mltfr_fault_script(signals TIMEOUT 180)
+mltfr_fault_script(disk TIMEOUT 240)
 mltfr_fault_script(power TIMEOUT 180 ARGS 3 1)
 mltfr_fault_script(handles TIMEOUT 120)
