@@ -31,6 +31,7 @@ mltfr_status mltfr_comm_start(int *argc, char ***argv, mltfr_comm **out)
     int threads; /* FUNNELED: others write files, this one alone calls MPI */
 
     *out = NULL;
+    mltfr_file_setup();
     if (MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &threads) != MPI_SUCCESS)
         mltfr_panic("MPI cannot be started");
     MLTFR_MPI(MPI_Comm_rank(MPI_COMM_WORLD, &world_rank));

@@ -39,6 +39,10 @@ void mltfr_flight_end(mltfr_flight flight);
             mltfr_panic("%s: MPI error %d (%s:%d)", #call, code_, __FILE__, __LINE__);             \
     } while (0)
 
+/** Before MPI starts: HDF5 shall not clean up at the end of MPI or of the program, where it crashes
+ *  on a file that it could not write.  All files are closed by then.  @local */
+void mltfr_file_setup(void);
+
 /** A count that MPI takes as int; larger ones end the program.  @local */
 int mltfr_count_to_int(int64_t count);
 

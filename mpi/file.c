@@ -60,6 +60,14 @@ static mltfr_status open_id(mltfr_file *f, open_mode mode)
     return MLTFR_OK;
 }
 
+void mltfr_file_setup(void)
+{
+#ifdef H5_HAVE_PARALLEL
+    H5dont_atexit();
+    H5open(); /* once MPI has started, it would tie its end to MPI's */
+#endif
+}
+
 static mltfr_status readable(const char *path)
 {
     if (access(path, R_OK) != 0)

@@ -293,7 +293,7 @@ static mltfr_status check(seal *s, bool needed, bool *sealed)
 
     s->fd = open(s->path, O_RDONLY);
     if (s->fd < 0 || fstat(s->fd, &file) != 0)
-        MLTFR_FAIL(MLTFR_E_DATA, "%s: %s", s->path, strerror(errno));
+        MLTFR_FAIL(errno == ENOENT ? MLTFR_E_DATA : MLTFR_E_IO, "%s: %s", s->path, strerror(errno));
     if (!S_ISREG(file.st_mode))
         MLTFR_FAIL(MLTFR_E_DATA, "%s: not a file", s->path);
     MLTFR_TRY(read_end(s, file.st_size, sealed));
