@@ -93,6 +93,7 @@ _Noreturn void mltfr_panic(const char *format, ...)
 
     va_start(ap, format);
     fprintf(stderr, "mltfr_dist: error: rank %d: ", world_rank);
+    /* NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized): clang 14 loses sight of va_start */
     vfprintf(stderr, format, ap);
     fputc('\n', stderr);
     va_end(ap);
@@ -289,7 +290,7 @@ static void gather_large(mltfr_comm *comm, const void *mine, const int64_t bytes
             n += mltfr_message_send(comm, mine, bytes[comm->rank], p, requests + n);
     if (own != NULL && bytes[comm->rank] > 0)
         memcpy(own, mine, (size_t)bytes[comm->rank]);
-    MLTFR_MPI(MPI_Waitall(n, requests, MPI_STATUSES_IGNORE));
+    mltfr_message_wait(n, requests);
 }
 
 void mltfr_comm_allgatherv(mltfr_comm *comm, const void *mine, const int64_t bytes[], void *all)

@@ -55,5 +55,7 @@ int mltfr_message_send(mltfr_comm *comm, const void *data, int64_t bytes, int to
                        MPI_Request requests[]);
 int mltfr_message_receive(mltfr_comm *comm, void *data, int64_t bytes, int from,
                           MPI_Request requests[]);
+/** Wait for n requests.  @local */
+void mltfr_message_wait(int n, MPI_Request requests[]);
 
 #endif

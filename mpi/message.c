@@ -64,3 +64,8 @@ int mltfr_message_receive(mltfr_comm *comm, void *data, int64_t bytes, int from,
     release(&x);
     return n;
 }
+
+void mltfr_message_wait(int n, MPI_Request requests[])
+{
+    MLTFR_MPI(MPI_Waitall(n, requests, MPI_STATUSES_IGNORE));
+}
