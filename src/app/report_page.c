@@ -334,15 +334,7 @@ void report_settings(int count, const report_run runs[], mltfr_text *page)
         mltfr_text_add(page, "<details><summary>");
         svg_escaped(page, runs[i].dir);
         mltfr_text_add(page, "/config.yaml</summary><pre>");
-        for (const char *line = runs[i].config; *line != '\0'; line += strcspn(line, "\n") + 1) {
-            char text[512];
-
-            snprintf(text, sizeof text, "%.*s", (int)strcspn(line, "\n"), line);
-            svg_escaped(page, text);
-            mltfr_text_add(page, "\n");
-            if (strchr(line, '\n') == NULL)
-                break;
-        }
+        svg_escaped(page, runs[i].config);
         mltfr_text_add(page, "</pre></details>\n");
     }
     mltfr_text_add(page, "</section>\n");

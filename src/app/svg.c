@@ -13,8 +13,10 @@ void svg_escaped(mltfr_text *page, const char *words)
     for (; *words != '\0'; words++) {
         const unsigned char c = (unsigned char)*words;
 
-        if (strchr("<>&\"'", c) != NULL || c < ' ' || c == 127)
-            mltfr_text_add(page, "&#%d;", c < ' ' || c == 127 ? '?' : c);
+        const bool control = (c < ' ' && c != '\n') || c == 127;
+
+        if (strchr("<>&\"'", c) != NULL || control)
+            mltfr_text_add(page, "&#%d;", control ? '?' : c);
         else
             mltfr_text_add_bytes(page, words, 1);
     }
