@@ -114,8 +114,8 @@ mltfr_status mltfr_reduce_all(mltfr_comm *comm, int64_t n, int64_t width, mltfr_
     return reduce_stretches(comm, n, blocks, width, parts, out);
 }
 
-mltfr_status mltfr_reduce_first(mltfr_comm *comm, int64_t n, const int64_t first[], int64_t width,
-                                mltfr_treesum *mine, float *out)
+mltfr_status mltfr_reduce_to(mltfr_comm *comm, int64_t n, const int64_t first[], int64_t width,
+                             mltfr_treesum *mine, int root, float *out)
 {
     mltfr_status st = MLTFR_OK;
     int64_t held[comm->size], bytes[comm->size];
@@ -127,13 +127,13 @@ mltfr_status mltfr_reduce_first(mltfr_comm *comm, int64_t n, const int64_t first
     st = MLTFR_NEW(spans, (int64_t)comm->size * MLTFR_TREE_SPANS);
     if (st == MLTFR_OK)
         count = cover_all(n, comm->size, first, spans, held);
-    if (st == MLTFR_OK && comm->rank == 0)
+    if (st == MLTFR_OK && comm->rank == root)
         st = MLTFR_NEW(all, count * width);
     MLTFR_AGREE(comm, st);
     for (int p = 0; p < comm->size; p++)
         bytes[p] = held[p] * width * (int64_t)sizeof(float);
-    mltfr_comm_gatherv(comm, parts, bytes, all, 0);
-    if (comm->rank == 0)
+    mltfr_comm_gatherv(comm, parts, bytes, all, root);
+    if (comm->rank == root)
         mltfr_tree_fold(n, spans, count, width, all, out);
 done:
     MLTFR_FREE(all);

@@ -56,6 +56,8 @@ typedef struct {
  *  @param out    zero values; owned by the caller */
 mltfr_status mltfr_params_create(const mltfr_params_spec *spec, int64_t item_first,
                                  int64_t item_rows, const bool holds[], mltfr_params **out);
+/** Make room for the parameters of LLM k where there is none; zero values. */
+mltfr_status mltfr_params_hold(mltfr_params *params, int64_t k);
 void mltfr_params_destroy(mltfr_params **params);
 
 /** Views of a copy of the dense slab that starts at its offset `from` (a leaf of gradients). */

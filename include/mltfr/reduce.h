@@ -16,9 +16,9 @@
 mltfr_status mltfr_reduce_all(mltfr_comm *comm, int64_t n, int64_t width, mltfr_treesum *mine,
                               float *out);
 
-/** The same with any first block of each rank (first[size] = n); out is set on rank 0 only.
+/** The same with any first block of each rank (first[size] = n); out is set on the root only.
  *  @collective{comm}  @param first  [size + 1], rising, the same on every rank */
-mltfr_status mltfr_reduce_first(mltfr_comm *comm, int64_t n, const int64_t first[], int64_t width,
-                                mltfr_treesum *mine, float *out);
+mltfr_status mltfr_reduce_to(mltfr_comm *comm, int64_t n, const int64_t first[], int64_t width,
+                             mltfr_treesum *mine, int root, float *out);
 
 #endif

@@ -188,6 +188,11 @@ static void slab_free(mltfr_slab *s)
     MLTFR_FREE(s->v);
 }
 
+static int64_t expert_floats(const mltfr_params_spec *spec)
+{
+    return 2 * spec->backbone.d * (spec->r_c + spec->r_s) + 1;
+}
+
 mltfr_status mltfr_params_create(const mltfr_params_spec *spec, int64_t item_first,
                                  int64_t item_rows, const bool holds[], mltfr_params **out)
 {
@@ -205,7 +210,7 @@ mltfr_status mltfr_params_create(const mltfr_params_spec *spec, int64_t item_fir
     fill_table(p);
     p->item.n = item_rows * d;
     for (int64_t k = 0; k < K; k++) {
-        p->expert[k].n = holds[k] ? 2 * d * (spec->r_c + spec->r_s) + 1 : 0;
+        p->expert[k].n = holds[k] ? expert_floats(spec) : 0;
         MLTFR_TRY(slab_alloc(&p->expert[k]));
     }
     MLTFR_TRY(slab_alloc(&p->item));
@@ -217,6 +222,17 @@ mltfr_status mltfr_params_create(const mltfr_params_spec *spec, int64_t item_fir
 done:
     mltfr_params_destroy(&p);
     return st;
+}
+
+mltfr_status mltfr_params_hold(mltfr_params *params, int64_t k)
+{
+    mltfr_slab *s = &params->expert[k];
+
+    if (s->n > 0)
+        return MLTFR_OK;
+    slab_free(s);
+    s->n = expert_floats(&params->spec);
+    return slab_alloc(s);
 }
 
 void mltfr_params_destroy(mltfr_params **params)

@@ -100,7 +100,7 @@ mltfr_status mltfr_calibrate(mltfr_engine *e, int64_t n, const int64_t *blocks_a
     MLTFR_AGREE(e->comm, st);
     for (int64_t k = 0; tau != NULL && k < e->K + e->spec.consensus; k++) {
         float log_tau = e->space[k].group != NULL ? *e->space[k].log_tau : 0.f;
-        mltfr_comm_bcast(e->comm, &log_tau, sizeof log_tau, e->space[k].first_rank);
+        mltfr_comm_bcast(e->comm, &log_tau, sizeof log_tau, e->space[k].owner);
         tau[k] = exp((double)log_tau);
     }
 done:

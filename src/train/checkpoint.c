@@ -59,7 +59,7 @@ static void rows_of(const walk *w, const mltfr_tensor *t, int64_t *first, int64_
     }
     if (t->place == MLTFR_PLACE_EXPERT)
         acts = w->mode == READ ? e->space[t->expert].group != NULL
-                               : e->rank == e->space[t->expert].first_rank;
+                               : e->rank == e->space[t->expert].owner;
     if (!acts)
         *own = 0;
 }
@@ -85,7 +85,7 @@ static mltfr_status walk_space(walk *w, int64_t k)
     mltfr_status st = MLTFR_OK;
     mltfr_token_space *s = &w->e->space[k];
     const long long n = k;
-    const int64_t own = w->mode == READ ? s->group != NULL : w->e->rank == s->first_rank;
+    const int64_t own = w->mode == READ ? s->group != NULL : w->e->rank == s->owner;
 
     MLTFR_TRY(array(w, MLTFR_F32, 1, &s->rows, s->row_first, s->row_count, s->cbar,
                     "state/space/%lld/cbar", n));

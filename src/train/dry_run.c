@@ -88,8 +88,8 @@ static void say_expert(const mltfr_plan_share *x, const char *name, int64_t k)
 {
     const mltfr_token_space *s = &x->space[k];
 
-    mltfr_say("expert   %s: %lld tokens, pool of %lld, ranks %d to %d", name, (long long)s->rows,
-              (long long)s->M, s->first_rank, s->last_rank);
+    mltfr_say("expert   %s: %lld tokens, pool of %lld, owner rank %d, ranks %d to %d", name,
+              (long long)s->rows, (long long)s->M, s->owner, s->first_rank, s->last_rank);
 }
 
 /* Who holds what; x is the first rank's share, which no other one exceeds by more than a block. */
@@ -104,6 +104,11 @@ static void say_placement(const mltfr_session *s, const mltfr_plan *plan, const 
         say_expert(x, s->spaces->names[k], k);
     if (e->spec.consensus)
         say_expert(x, "consensus", e->K);
+    if (e->K > 0)
+        mltfr_say(
+            "place    the fullest rank has %.2f of the mean of token rows, %.2f of the work with "
+            "experts",
+            plan->outline.placed, plan->fullest_experts);
     mltfr_say("users    %lld a batch, at most %lld positions in %lld blocks: %lld blocks a rank",
               (long long)plan->batch->users, (long long)plan->batch->rows,
               (long long)plan->batch->blocks, (long long)x->blocks);
@@ -122,8 +127,8 @@ static void say_time(const mltfr_plan *plan, const mltfr_prediction *x)
               plan->epoch_rows);
 }
 
-static mltfr_status say_one(const mltfr_session *s, const mltfr_plan *plan,
-                            const mltfr_rates *rates, int size)
+static mltfr_status say_one(const mltfr_session *s, mltfr_plan *plan, const mltfr_rates *rates,
+                            int size)
 {
     mltfr_status st = MLTFR_OK;
     mltfr_prediction x;
@@ -131,7 +136,7 @@ static mltfr_status say_one(const mltfr_session *s, const mltfr_plan *plan,
 
     MLTFR_TRY(mltfr_predict(plan, rates, size, &x));
     MLTFR_TRY(MLTFR_NEW(first, 1));
-    MLTFR_TRY(mltfr_plan_share_of(plan, size, 0, first));
+    MLTFR_TRY(mltfr_plan_share_of(plan, 0, first));
     say_memory(&x);
     say_placement(s, plan, first);
     say_time(plan, &x);
@@ -142,7 +147,7 @@ done:
 
 /* ---- several ------------------------------------------------------------------------------- */
 
-static mltfr_status say_table(const mltfr_plan *plan, const mltfr_rates *rates, int count,
+static mltfr_status say_table(mltfr_plan *plan, const mltfr_rates *rates, int count,
                               const int ranks[])
 {
     mltfr_status st = MLTFR_OK;

@@ -10,35 +10,6 @@ const char *const mltfr_spent_names[] = {
 #undef X
 };
 
-/* ---- experts on a line of ranks ------------------------------------------------------------ */
-
-/* The K experts lie on a line; rank p owns the stretch [p K / P, (p + 1) K / P) of it.  So with
- * K < P several ranks share an expert, with K > P a rank has several, and neighbours may share. */
-static int sharers_first(const mltfr_engine *e, int64_t k)
-{
-    return k == e->K ? 0 : (int)(k * e->size / e->K);
-}
-
-static int sharers_last(const mltfr_engine *e, int64_t k)
-{
-    return k == e->K ? e->size - 1 : (int)(((k + 1) * e->size + e->K - 1) / e->K - 1);
-}
-
-int64_t mltfr_space_first(const mltfr_engine *e, int64_t k, int64_t n, int p)
-{
-    const int64_t P = e->size, from = k == e->K ? p : p * e->K - k * P;
-
-    if (from <= 0)
-        return 0;
-    return from >= P ? n : (n * from + P - 1) / P;
-}
-
-void mltfr_space_shares(const mltfr_engine *e, int64_t k, int64_t n, int64_t first[])
-{
-    for (int p = sharers_first(e, k); p <= sharers_last(e, k) + 1; p++)
-        *first++ = mltfr_space_first(e, k, n, p);
-}
-
 /* ---- create -------------------------------------------------------------------------------- */
 
 static void place_items(mltfr_engine *e)
@@ -60,9 +31,7 @@ static mltfr_status create_params(mltfr_engine *e)
     mltfr_status st = MLTFR_OK;
     bool *holds = NULL;
 
-    MLTFR_TRY(MLTFR_NEW(holds, e->K + 1));
-    for (int64_t k = 0; k < e->K; k++)
-        holds[k] = e->rank >= sharers_first(e, k) && e->rank <= sharers_last(e, k);
+    MLTFR_TRY(MLTFR_NEW(holds, e->K + 1)); /* none before they are placed */
     MLTFR_TRY(mltfr_params_create(&e->spec, e->item_first, e->item_rows, holds, &e->params));
 done:
     MLTFR_FREE(holds);
@@ -198,28 +167,11 @@ static void set_key_scales(mltfr_token_space *s)
     }
 }
 
-void mltfr_space_place(const mltfr_engine *e, int64_t k, int64_t rows, mltfr_token_space *s)
-{
-    const int64_t blocks = (rows + TOKEN_BLOCK - 1) / TOKEN_BLOCK;
-    const int64_t first = mltfr_space_first(e, k, blocks, e->rank) * TOKEN_BLOCK;
-    const int64_t last = mltfr_space_first(e, k, blocks, e->rank + 1) * TOKEN_BLOCK;
-
-    s->k = k;
-    s->width = k < e->K ? e->r : e->r_c;
-    s->rows = rows;
-    s->M = e->set->filter_pool < rows ? e->set->filter_pool : rows;
-    s->first_rank = sharers_first(e, k);
-    s->last_rank = sharers_last(e, k);
-    s->row_first = first < rows ? first : rows;
-    s->row_count = (last < rows ? last : rows) - s->row_first;
-}
-
 static mltfr_status load_space(mltfr_engine *e, mltfr_spaces *spaces, int64_t k)
 {
     mltfr_status st = MLTFR_OK;
     mltfr_token_space *s = &e->space[k];
 
-    mltfr_space_place(e, k, spaces->rows[k], s);
     if (s->M < e->m)
         st = mltfr_fail(MLTFR_E_USAGE,
                         "filter.top_m: %lld tokens are asked of a pool of %lld (%s space)",
@@ -228,6 +180,8 @@ static mltfr_status load_space(mltfr_engine *e, mltfr_spaces *spaces, int64_t k)
     MLTFR_TRY(mltfr_comm_group(e->comm, s->first_rank, s->last_rank, &s->group));
     if (s->group != NULL) {
         st = alloc_space(e, s);
+        if (st == MLTFR_OK && k < e->K)
+            st = mltfr_params_hold(e->params, k);
         view_weights(e, s);
     }
     MLTFR_AGREE(e->comm, st);
@@ -241,6 +195,9 @@ mltfr_status mltfr_engine_load_spaces(mltfr_engine *e, mltfr_spaces *spaces)
 {
     mltfr_status st = MLTFR_OK;
 
+    MLTFR_AGREE(e->comm, mltfr_hold_spaces(e, spaces->rows));
+    for (int64_t k = 0; k < e->K + e->spec.consensus; k++)
+        mltfr_hold_rows(e, k);
     for (int64_t k = 0; k < e->K + e->spec.consensus; k++)
         MLTFR_TRY(load_space(e, spaces, k));
 done:
@@ -252,6 +209,7 @@ done:
 static void free_space(mltfr_token_space *s)
 {
     mltfr_comm_destroy(&s->group);
+    MLTFR_FREE(s->first);
     MLTFR_FREE(s->Z);
     MLTFR_FREE(s->key_scale);
     MLTFR_FREE(s->cbar);

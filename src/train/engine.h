@@ -23,18 +23,23 @@
 
 enum { TOKEN_BLOCK = 1024, ITEM_BLOCKS = 64, QUERY_BLOCK = 256, RUN_ROOMS = 128 };
 
-/* One token space on the ranks that share it: LLM k, or the consensus space (k = K, all ranks). */
+/* One token space on the ranks that share it: LLM k, or the consensus space (k = K, all ranks). All
+ * sharers have its pool and weights, so that any of them can compute routed rows; the owner has
+ * Adam's state. */
 typedef struct {
-    int64_t k, width, rows, M; /* width r or r_c; rows V' or A; M = min(pool, rows) */
-    int first_rank, last_rank;
-    mltfr_comm *group;            /* of the sharers; NULL on other ranks */
-    int64_t row_first, row_count; /* own rows of Z: whole token blocks */
-    float *Z, *key_scale;         /* [row_count][width], [row_count] 1 / |Z_v| */
-    float *cbar;                  /* [row_count] votes (EMA) */
-    int64_t pool_size, *pool;     /* ascending ids; 0 before the first choice */
-    float *Z_pool, *Zh_pool;      /* [M][width] */
-    float *Kt, *Vt;               /* [M][d] */
-    float *wq, *wv, *log_tau;     /* views of the parameters (values) */
+    int64_t k, width, rows, M;        /* width r or r_c; rows V' or A; M = min(pool, rows) */
+    int first_rank, last_rank, owner; /* sharers, in the numbers of all ranks */
+    int root;                         /* the owner's number among the sharers */
+    int64_t *first;                   /* [size + 1] first token block of each rank */
+    bool stale;                       /* Kt and Vt are to be projected anew */
+    mltfr_comm *group;                /* of the sharers; NULL on other ranks */
+    int64_t row_first, row_count;     /* own rows of Z: whole token blocks */
+    float *Z, *key_scale;             /* [row_count][width], [row_count] 1 / |Z_v| */
+    float *cbar;                      /* [row_count] votes (EMA) */
+    int64_t pool_size, *pool;         /* ascending ids; 0 before the first choice */
+    float *Z_pool, *Zh_pool;          /* [M][width] */
+    float *Kt, *Vt;                   /* [M][d] */
+    float *wq, *wv, *log_tau;         /* views of the parameters (values) */
 } mltfr_token_space;
 
 /* Which part of the training goes on. */
@@ -72,6 +77,7 @@ typedef struct {
 typedef struct {
     int32_t *count;       /* [blocks][K] routed rows, global */
     int64_t *load;        /* [K] rows selected, before expert dropout, global */
+    int64_t *first;       /* [K][size + 1] first user block that each rank computes */
     mltfr_exchange *plan; /* users -> experts */
     int32_t *row;         /* [sent] query number on this rank */
     int64_t *send_at;     /* [own blocks][K] first sent row of (block, k) */
@@ -168,6 +174,11 @@ typedef struct mltfr_engine {
     /* experts */
     int64_t K, k_r, r, r_c, m; /* K = 0 without experts */
     mltfr_token_space *space;  /* [K + 1], or NULL; the last is the consensus's */
+    double placed;             /* bytes of token rows: largest share of a rank over the mean */
+    struct {                   /* since an epoch's begin */
+        double most, mean;     /* FLOP with experts, of the busiest rank and a rank, as placed */
+        double seconds;        /* of this rank with experts */
+    } balance;
     mltfr_fisher *fisher;
     double *phi;     /* [K], of the last consensus */
     double residual; /* of the last consensus solve */
@@ -180,18 +191,11 @@ typedef struct mltfr_engine {
 /* Who holds what of a model on rank `rank` of `size`, without holding it: nothing is allocated. */
 void mltfr_engine_outline(mltfr_engine *e, const mltfr_settings *set, const mltfr_params_spec *spec,
                           int rank, int size);
-/* Place, width, pool and own rows of space k with `rows` tokens.  A rank outside of [first_rank,
- * last_rank] has none. */
-void mltfr_space_place(const mltfr_engine *e, int64_t k, int64_t rows, mltfr_token_space *s);
 /* spaces: NULL without experts.  Parameters are zero; mltfr_params_init draws them. */
 mltfr_status mltfr_engine_create(mltfr_comm *comm, const mltfr_settings *set,
                                  const mltfr_params_spec *spec, mltfr_engine **out);
 mltfr_status mltfr_engine_load_spaces(mltfr_engine *e, mltfr_spaces *spaces);
 void mltfr_engine_destroy(mltfr_engine **e);
-/* First thing of n that world rank p owns, when the sharers of space k split n things. */
-int64_t mltfr_space_first(const mltfr_engine *e, int64_t k, int64_t n, int p);
-/* The same of each sharer, and n: [sharers + 1]. */
-void mltfr_space_shares(const mltfr_engine *e, int64_t k, int64_t n, int64_t first[]);
 static inline bool mltfr_experts_on(const mltfr_engine *e)
 {
     return e->K > 0 && e->at.expert_start >= 0;
@@ -236,6 +240,18 @@ static inline mltfr_room *mltfr_run_room(mltfr_run *run)
 }
 #define RUN_TAKE(run, p, n) MLTFR_TAKE(mltfr_run_room(run), p, n)
 
+/* ---- holders.c ----------------------------------------------------------------------------- */
+/* Shapes and holders of all spaces, on any rank alike: but for the engine's own rows, which
+ * mltfr_hold_rows sets.  e->space is there; rows: tokens of each.  Takes space[k].first. */
+mltfr_status mltfr_hold_spaces(mltfr_engine *e, const int64_t rows[]);
+void mltfr_hold_rows(const mltfr_engine *e, int64_t k);
+/* First thing of n that world rank p owns, when the holders of tokens of space k split n things. */
+int64_t mltfr_space_first(const mltfr_engine *e, int64_t k, int64_t n, int p);
+/* Who computes the rows [blocks][K] that were routed: first [K][size + 1] user block of each rank,
+ * and load [size], FLOP of each rank with experts. */
+void mltfr_hold_routed(const mltfr_engine *e, int64_t blocks, const int32_t *rows, int64_t *first,
+                       double load[]);
+
 /* ---- batch.c ------------------------------------------------------------------------------- */
 /* Sequences of the given lengths; items and targets are for the caller to fill. */
 mltfr_status mltfr_batch_create(int64_t users, const int32_t lengths[], mltfr_batch **out);
@@ -256,7 +272,7 @@ mltfr_status mltfr_inject_apply(mltfr_engine *e);    /* E' on own rows; @collect
 mltfr_status mltfr_inject_backward(mltfr_engine *e); /* dE' to dE, dW_I, ...; @collective */
 
 /* ---- experts.c ----------------------------------------------------------------------------- */
-void mltfr_experts_project(mltfr_engine *e); /* Kt, Vt from the weights */
+void mltfr_experts_project(mltfr_engine *e); /* Kt, Vt from the weights, when they are needed */
 void mltfr_experts_share(mltfr_engine *e);   /* owner's weights to the sharers */
 mltfr_filter mltfr_expert_filter(const mltfr_engine *e, int64_t k, bool train);
 /* Each begins what the next one ends: rows travel while the caller computes and polls.

@@ -23,15 +23,18 @@
 
 void mltfr_experts_project(mltfr_engine *e)
 {
+    for (int64_t k = 0; k < e->K + e->spec.consensus; k++)
+        e->space[k].stale = true;
+}
+
+/* Only a rank that has rows of an expert needs its keys and values. */
+static void project(const mltfr_engine *e, mltfr_token_space *s)
+{
     const int64_t d = e->spec.backbone.d;
 
-    for (int64_t k = 0; k < e->K + e->spec.consensus; k++) {
-        mltfr_token_space *s = &e->space[k];
-        if (s->group == NULL)
-            continue;
-        mltfr_gemm_nt(s->M, d, s->width, s->Zh_pool, s->width, s->wq, s->width, 0.f, s->Kt, d);
-        mltfr_gemm_nn(s->M, d, s->width, s->Z_pool, s->width, s->wv, d, 0.f, s->Vt, d);
-    }
+    mltfr_gemm_nt(s->M, d, s->width, s->Zh_pool, s->width, s->wq, s->width, 0.f, s->Kt, d);
+    mltfr_gemm_nn(s->M, d, s->width, s->Z_pool, s->width, s->wv, d, 0.f, s->Vt, d);
+    s->stale = false;
 }
 
 void mltfr_experts_share(mltfr_engine *e)
@@ -39,15 +42,17 @@ void mltfr_experts_share(mltfr_engine *e)
     for (int64_t k = 0; k < e->K; k++)
         if (e->space[k].group != NULL)
             mltfr_comm_bcast(e->space[k].group, e->params->expert[k].w,
-                             e->params->expert[k].n * (int64_t)sizeof(float), 0);
+                             e->params->expert[k].n * (int64_t)sizeof(float), e->space[k].root);
 }
 
 mltfr_filter mltfr_expert_filter(const mltfr_engine *e, int64_t k, bool train)
 {
-    const mltfr_token_space *s = &e->space[k];
+    mltfr_token_space *s = &e->space[k];
     const uint64_t key =
         mltfr_rng_key((uint64_t)e->set->train_seed, MLTFR_RNG_FILTER_DROPOUT, (uint64_t)e->at.step);
 
+    if (s->stale)
+        project(e, s);
     return (mltfr_filter){.d = e->spec.backbone.d,
                           .M = s->M,
                           .m = e->m,
@@ -67,6 +72,26 @@ static bool is_sent(const mltfr_engine *e, const mltfr_run *run, int64_t query, 
     return run->routes.selected[at] && !run->routes.dropped[at];
 }
 
+/* Who computes what of this batch, from the rows of all (block, expert). */
+static void place_routes(mltfr_engine *e, mltfr_run *run)
+{
+    double load[e->size], most = 0., all = 0.;
+
+    mltfr_hold_routed(e, run->batch->blocks, run->routed.count, run->routed.first, load);
+    for (int p = 0; run->train && p < e->size; p++) {
+        most = load[p] > most ? load[p] : most;
+        all += load[p];
+    }
+    e->balance.most += most;
+    e->balance.mean += all / e->size;
+}
+
+/* The first block of expert k that rank p computes. */
+static int64_t first_block(const mltfr_engine *e, const mltfr_run *run, int64_t k, int p)
+{
+    return run->routed.first[k * (e->size + 1) + p];
+}
+
 /* Rows of every (block, expert), sent and selected, on every rank. */
 static mltfr_status count_routes(mltfr_engine *e, mltfr_run *run)
 {
@@ -78,6 +103,8 @@ static mltfr_status count_routes(mltfr_engine *e, mltfr_run *run)
     st = RUN_TAKE(run, r->count, blocks * K);
     if (st == MLTFR_OK)
         st = RUN_TAKE(run, r->load, K);
+    if (st == MLTFR_OK)
+        st = RUN_TAKE(run, r->first, K * (e->size + 1));
     if (st == MLTFR_OK)
         st = RUN_TAKE(run, mine, own * K);
     MLTFR_AGREE(e->comm, st);
@@ -91,6 +118,7 @@ static mltfr_status count_routes(mltfr_engine *e, mltfr_run *run)
             }
     mltfr_comm_allgather_shares(e->comm, mine, blocks, K * (int64_t)sizeof *mine, r->count);
     mltfr_comm_sum_i64(e->comm, r->load, K);
+    place_routes(e, run);
 done:
     return st;
 }
@@ -99,14 +127,14 @@ done:
 static int64_t list_sent(mltfr_engine *e, mltfr_run *run, int64_t counts[])
 {
     mltfr_routed *r = &run->routed;
-    const int64_t blocks = run->batch->blocks, K = e->K;
+    const int64_t K = e->K;
     int64_t n = 0;
 
     for (int p = 0; p < e->size; p++) {
         const int64_t before = n;
         for (int64_t k = 0; k < K; k++) {
-            int64_t from = mltfr_space_first(e, k, blocks, p);
-            int64_t to = mltfr_space_first(e, k, blocks, p + 1);
+            int64_t from = first_block(e, run, k, p);
+            int64_t to = first_block(e, run, k, p + 1);
             for (int64_t b = from > run->first ? from : run->first; b < to && b < run->last; b++) {
                 r->send_at[(b - run->first) * K + k] = n;
                 for (int64_t i = run->q_off[b] - run->q0; i < run->q_off[b + 1] - run->q0; i++)
@@ -130,8 +158,8 @@ static void list_received(mltfr_engine *e, mltfr_run *run)
         r->recv_at[i] = -1;
     for (int p = 0; p < e->size; p++)
         for (int64_t k = 0; k < K; k++) {
-            int64_t from = mltfr_space_first(e, k, blocks, e->rank);
-            int64_t to = mltfr_space_first(e, k, blocks, e->rank + 1);
+            int64_t from = first_block(e, run, k, e->rank);
+            int64_t to = first_block(e, run, k, e->rank + 1);
             int64_t b = mltfr_share_first(blocks, e->size, p);
             for (b = b > from ? b : from; b < to && b < mltfr_share_first(blocks, e->size, p + 1);
                  b++) {
@@ -224,8 +252,10 @@ mltfr_status mltfr_experts_forward(mltfr_engine *e, mltfr_run *run)
     const int64_t d = e->spec.backbone.d, blocks = run->batch->blocks;
 
     mltfr_exchange_end(r->plan);
+    const double begin = mltfr_seconds();
+
     for (int64_t k = 0; k < e->K; k++) {
-        if (e->space[k].group == NULL)
+        if (first_block(e, run, k, e->rank) == first_block(e, run, k, e->rank + 1))
             continue;
         const mltfr_filter f = mltfr_expert_filter(e, k, run->train);
         float *scratch = NULL;
@@ -239,6 +269,7 @@ mltfr_status mltfr_experts_forward(mltfr_engine *e, mltfr_run *run)
         }
     }
 done:
+    e->balance.seconds += run->train ? mltfr_seconds() - begin : 0.;
     st = mltfr_comm_agree(e->comm, st);
     if (st == MLTFR_OK)
         mltfr_exchange_begin_reverse(r->plan, d * (int64_t)sizeof(float), r->y, r->y_back);
@@ -250,6 +281,10 @@ static void backward_blocks(mltfr_engine *e, mltfr_run *run, int64_t k, mltfr_tr
 {
     mltfr_routed *r = &run->routed;
     const int64_t d = e->spec.backbone.d, blocks = run->batch->blocks, Md = e->space[k].M * d;
+    const double begin = mltfr_seconds();
+
+    if (first_block(e, run, k, e->rank) == first_block(e, run, k, e->rank + 1))
+        return;
     const mltfr_filter f = mltfr_expert_filter(e, k, run->train);
 
     for (int64_t b = 0; b < blocks; b++) {
@@ -263,6 +298,7 @@ static void backward_blocks(mltfr_engine *e, mltfr_run *run, int64_t k, mltfr_tr
                               r->dq == NULL ? NULL : r->dq + at * d);
         mltfr_treesum_push(sum);
     }
+    e->balance.seconds += mltfr_seconds() - begin;
 }
 
 /* The owner turns the sum into gradients of the weights. */
@@ -271,10 +307,12 @@ static void weight_gradients(mltfr_engine *e, int64_t k, const float *sum)
     const mltfr_token_space *s = &e->space[k];
     const int64_t d = e->spec.backbone.d, Md = s->M * d;
     float *g = e->params->expert[k].g;
+    const double begin = mltfr_seconds();
 
     mltfr_gemm_tn(d, s->width, s->M, sum, d, s->Zh_pool, s->width, 0.f, g, s->width);
     mltfr_gemm_tn(s->width, d, s->M, s->Z_pool, s->width, sum + Md, d, 0.f, g + d * s->width, d);
     g[2 * d * s->width] = sum[2 * Md];
+    e->balance.seconds += mltfr_seconds() - begin;
 }
 
 /* before: how this rank fared with the experts before k; the others of this group must learn it
@@ -284,20 +322,18 @@ static mltfr_status backward_expert(mltfr_engine *e, mltfr_run *run, int64_t k, 
     mltfr_status st = before;
     const mltfr_token_space *s = &e->space[k];
     const int64_t blocks = run->batch->blocks, width = 2 * s->M * e->spec.backbone.d + 1;
-    const int sharers = s->last_rank - s->first_rank + 1, me = e->rank - s->first_rank;
-    int64_t first[sharers + 1];
+    const int64_t *first = run->routed.first + k * (e->size + 1);
     mltfr_treesum *sum = NULL;
     float *total = NULL;
 
-    mltfr_space_shares(e, k, blocks, first);
     if (st == MLTFR_OK)
-        st = mltfr_treesum_create(blocks, first[me], first[me + 1], width, &sum);
+        st = mltfr_treesum_create(blocks, first[e->rank], first[e->rank + 1], width, &sum);
     if (st == MLTFR_OK)
-        st = MLTFR_NEW(total, me == 0 ? width : 0);
+        st = MLTFR_NEW(total, e->rank == s->owner ? width : 0);
     MLTFR_AGREE(s->group, st);
     backward_blocks(e, run, k, sum);
-    MLTFR_TRY(mltfr_reduce_first(s->group, blocks, first, width, sum, total));
-    if (me == 0)
+    MLTFR_TRY(mltfr_reduce_to(s->group, blocks, first + s->first_rank, width, sum, s->root, total));
+    if (e->rank == s->owner)
         weight_gradients(e, k, total);
 done:
     MLTFR_FREE(total);

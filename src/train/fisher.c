@@ -91,7 +91,7 @@ static int64_t kept_rows(const mltfr_engine *e, const mltfr_routed *r, int64_t k
     return kept;
 }
 
-/* A of expert k, on its first rank.  before: as in experts.c, of the experts before k. */
+/* A of expert k, on its owner.  before: as in experts.c, of the experts before k. */
 static mltfr_status sum_A(mltfr_engine *e, mltfr_run *run, int64_t k, mltfr_status before,
                           const float *omega, float *x, float *A)
 {
@@ -99,21 +99,19 @@ static mltfr_status sum_A(mltfr_engine *e, mltfr_run *run, int64_t k, mltfr_stat
     const mltfr_routed *r = &run->routed;
     const mltfr_token_space *s = &e->space[k];
     const int64_t blocks = run->batch->blocks, r_c = e->r_c;
-    const int sharers = s->last_rank - s->first_rank + 1, me = e->rank - s->first_rank;
-    int64_t first[sharers + 1];
+    const int64_t *first = r->first + k * (e->size + 1);
     mltfr_treesum *sum = NULL;
 
-    mltfr_space_shares(e, k, blocks, first);
     if (st == MLTFR_OK)
-        st = mltfr_treesum_create(blocks, first[me], first[me + 1], r_c * r_c, &sum);
+        st = mltfr_treesum_create(blocks, first[e->rank], first[e->rank + 1], r_c * r_c, &sum);
     MLTFR_AGREE(s->group, st);
-    for (int64_t b = first[me]; b < first[me + 1]; b++) {
+    for (int64_t b = first[e->rank]; b < first[e->rank + 1]; b++) {
         const int64_t at = r->recv_at[k * blocks + b];
         const int64_t n = kept_rows(e, r, k, at, r->count[b * e->K + k], omega, x);
         mltfr_gemm_tn(r_c, r_c, n, x, r_c, x, r_c, 0.f, mltfr_treesum_next(sum), r_c);
         mltfr_treesum_push(sum);
     }
-    MLTFR_TRY(mltfr_reduce_first(s->group, blocks, first, r_c * r_c, sum, A));
+    MLTFR_TRY(mltfr_reduce_to(s->group, blocks, first + s->first_rank, r_c * r_c, sum, s->root, A));
 done:
     mltfr_treesum_destroy(&sum);
     return st;
@@ -135,7 +133,7 @@ static mltfr_status sum_all_A(mltfr_engine *e, mltfr_run *run, const float *omeg
             st = sum_A(e, run, k, st, omega, x, A + k * n);
     MLTFR_AGREE(e->comm, st);
     for (int64_t k = 0; k < e->K; k++)
-        mltfr_comm_bcast(e->comm, A + k * n, n * (int64_t)sizeof *A, e->space[k].first_rank);
+        mltfr_comm_bcast(e->comm, A + k * n, n * (int64_t)sizeof *A, e->space[k].owner);
     for (int64_t i = 0; i < e->K * n; i++)
         fresh->num_A[i] = A[i];
 done:
@@ -189,9 +187,9 @@ static void gather_shared(mltfr_engine *e, float *W, const float *view[])
 
     for (int64_t k = 0; k < e->K; k++) {
         float *at = W + k * n;
-        if (e->rank == e->space[k].first_rank)
+        if (e->rank == e->space[k].owner)
             memcpy(at, e->space[k].wv, (size_t)n * sizeof *at);
-        mltfr_comm_bcast(e->comm, at, n * (int64_t)sizeof *at, e->space[k].first_rank);
+        mltfr_comm_bcast(e->comm, at, n * (int64_t)sizeof *at, e->space[k].owner);
         view[k] = at;
     }
 }
@@ -305,7 +303,7 @@ void mltfr_consensus_pull_all(mltfr_engine *e, double lr)
     for (int64_t k = 0; k < e->K; k++)
         all += load[k];
     for (int64_t k = 0; k < e->K; k++)
-        if (e->rank == e->space[k].first_rank)
+        if (e->rank == e->space[k].owner)
             mltfr_consensus_pull(e->r_c * e->spec.backbone.d, lr, e->set->fisher_pull,
                                  (double)load[k] < .5 * (double)all / (double)e->K,
                                  e->space[e->K].wv, e->space[k].wv);
@@ -328,7 +326,7 @@ void mltfr_consensus_distances(mltfr_engine *e, double *out)
     const int64_t n = e->r_c * e->spec.backbone.d;
 
     for (int64_t k = 0; k < e->K; k++) {
-        const int owner = e->space[k].first_rank;
+        const int owner = e->space[k].owner;
         out[k] = 0.;
         if (e->spec.consensus && e->rank == owner)
             out[k] = distance(n, e->space[k].wv, e->space[e->K].wv);

@@ -14,7 +14,7 @@ static bool is_active(const mltfr_engine *e, const mltfr_tensor *t)
 
 static bool is_owner(const mltfr_engine *e, int64_t k)
 {
-    return e->space[k].group != NULL && e->rank == e->space[k].first_rank;
+    return e->space[k].group != NULL && e->rank == e->space[k].owner;
 }
 
 /* Squares of the touched rows in item blocks, one sum a block. */
@@ -54,7 +54,7 @@ static void global_norm(mltfr_engine *e)
         double own = 0.;
         if (is_owner(e, k))
             own = mltfr_sum_squares(e->params->expert[k].n, e->params->expert[k].g);
-        mltfr_comm_bcast(e->comm, &own, sizeof own, e->space[k].first_rank);
+        mltfr_comm_bcast(e->comm, &own, sizeof own, e->space[k].owner);
         sum += own;
     }
     e->grad_norm = sqrt(sum);

@@ -1,5 +1,6 @@
 #include "plan.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,17 +32,66 @@ done:
     return st;
 }
 
+static void displace(mltfr_plan *plan)
+{
+    for (int64_t k = 0; k <= plan->outline.K; k++)
+        MLTFR_FREE(plan->space[k].first);
+    MLTFR_FREE(plan->routed_first);
+    MLTFR_FREE(plan->routed);
+}
+
 void mltfr_plan_destroy(mltfr_plan *plan)
 {
+    displace(plan);
     mltfr_batch_destroy(&plan->batch);
 }
 
-/* ---- the share of a rank ------------------------------------------------------------------- */
+/* ---- placement ----------------------------------------------------------------------------- */
 
 static int64_t block_rows(const mltfr_batch *b, int64_t i)
 {
     return b->off[b->block_user[i + 1]] - b->off[b->block_user[i]];
 }
+
+static mltfr_status place_routed(mltfr_plan *plan)
+{
+    mltfr_status st = MLTFR_OK;
+    const mltfr_batch *b = plan->batch;
+    const mltfr_engine *e = &plan->outline;
+    const double share = (double)e->k_r / (double)e->K * (1. - plan->set->router_dropout);
+    double load[e->size], most = 0., all = 0.;
+
+    MLTFR_TRY(MLTFR_NEW(plan->routed, b->blocks * e->K));
+    MLTFR_TRY(MLTFR_NEW(plan->routed_first, e->K * (e->size + 1)));
+    for (int64_t i = 0; i < b->blocks * e->K; i++)
+        plan->routed[i] = (int32_t)lround((double)block_rows(b, i / e->K) * share);
+    mltfr_hold_routed(e, b->blocks, plan->routed, plan->routed_first, load);
+    for (int p = 0; p < e->size; p++) {
+        most = fmax(most, load[p]);
+        all += load[p];
+    }
+    plan->fullest_experts = most * e->size / all;
+done:
+    return st;
+}
+
+mltfr_status mltfr_plan_place(mltfr_plan *plan, int size)
+{
+    mltfr_status st = MLTFR_OK;
+    mltfr_engine *e = &plan->outline;
+
+    displace(plan);
+    mltfr_engine_outline(e, plan->set, &plan->spec, 0, size);
+    e->space = plan->space;
+    if (e->K == 0)
+        goto done;
+    MLTFR_TRY(mltfr_hold_spaces(e, plan->space_rows));
+    MLTFR_TRY(place_routed(plan));
+done:
+    return st;
+}
+
+/* ---- the share of a rank ------------------------------------------------------------------- */
 
 static void share_users(const mltfr_plan *plan, mltfr_plan_share *x)
 {
@@ -79,24 +129,24 @@ done:
     return st;
 }
 
-/* Routed rows as if all experts had the same load. */
 static void share_experts(const mltfr_plan *plan, mltfr_plan_share *x)
 {
-    mltfr_engine *e = &x->outline;
-    const double kept = 1. - plan->set->router_dropout;
+    const mltfr_engine *e = &x->outline;
 
     for (int64_t k = 0; k < e->K + e->spec.consensus; k++) {
-        const int64_t blocks = plan->batch->blocks;
-        const int64_t own =
-            mltfr_space_first(e, k, blocks, e->rank + 1) - mltfr_space_first(e, k, blocks, e->rank);
-
-        mltfr_space_place(e, k, plan->space_rows[k], &x->space[k]);
+        x->space[k] = plan->space[k];
+        mltfr_hold_rows(e, k);
         x->holds[k] = e->rank >= x->space[k].first_rank && e->rank <= x->space[k].last_rank;
-        if (k < e->K)
-            x->received +=
-                (double)(plan->batch->rows * e->k_r * own) * kept / (double)(blocks * e->K);
     }
-    x->sent = e->K > 0 ? x->rows * (double)e->k_r * kept : 0.;
+    for (int64_t k = 0; k < e->K; k++) {
+        const int64_t *first = plan->routed_first + k * (e->size + 1);
+        for (int64_t b = first[e->rank]; b < first[e->rank + 1]; b++)
+            x->routed[k] += plan->routed[b * e->K + k];
+        for (int p = 0; p < e->size; p++)
+            x->helpers[k] += p != x->space[k].owner && first[p] < first[p + 1];
+        x->received += x->routed[k];
+    }
+    x->sent = e->K > 0 ? x->rows * (double)e->k_r * (1. - plan->set->router_dropout) : 0.;
 }
 
 static void count_spans(mltfr_plan_share *x)
@@ -114,10 +164,10 @@ static void count_spans(mltfr_plan_share *x)
     }
 }
 
-mltfr_status mltfr_plan_share_of(const mltfr_plan *plan, int size, int rank, mltfr_plan_share *x)
+mltfr_status mltfr_plan_share_of(const mltfr_plan *plan, int rank, mltfr_plan_share *x)
 {
     memset(x, 0, sizeof *x);
-    mltfr_engine_outline(&x->outline, plan->set, &plan->spec, rank, size);
+    mltfr_engine_outline(&x->outline, plan->set, &plan->spec, rank, plan->outline.size);
     x->outline.space = x->space;
     x->outline.run.batch = plan->batch;
     share_users(plan, x);

@@ -13,6 +13,12 @@ typedef struct {
     int64_t steps;      /* of an epoch */
     double epoch_rows;  /* positions of an epoch */
     mltfr_batch *batch; /* the largest of the first PLAN_BATCHES of epoch 1 */
+    /* on so many ranks as mltfr_plan_place was last given */
+    mltfr_engine outline;
+    mltfr_token_space space[MLTFR_MAX_LLMS + 1];
+    int32_t *routed;        /* [blocks][K] rows, as if all experts had the same load */
+    int64_t *routed_first;  /* [K][ranks + 1] user blocks, placed as the first step places them */
+    double fullest_experts; /* FLOP with experts of the busiest rank over the mean */
 } mltfr_plan;
 
 enum { PLAN_BATCHES = 32 };
@@ -22,19 +28,24 @@ enum { PLAN_BATCHES = 32 };
 mltfr_status mltfr_plan_create(const mltfr_session *s, mltfr_plan *out);
 void mltfr_plan_destroy(mltfr_plan *plan);
 
-/* What rank p of P has in the plan's batch.  Allocates what `share` frees. */
+/* Who holds what on `size` ranks, by the functions that place a run's. */
+mltfr_status mltfr_plan_place(mltfr_plan *plan, int size);
+
+/* What one of those ranks has in the plan's batch. */
 typedef struct {
     mltfr_engine outline; /* ranges and shapes; its space is `space`, its run.batch the plan's */
     mltfr_token_space space[MLTFR_MAX_LLMS + 1];
     bool holds[MLTFR_MAX_LLMS + 1];
-    int64_t blocks, block_rows; /* own user blocks; rows of the largest of all */
-    double rows, pairs;         /* of own users */
-    double distinct;            /* item ids in them */
-    double sent, received;      /* routed rows */
-    int spans, all_spans;       /* of the tree over item blocks, own and of all ranks */
+    double routed[MLTFR_MAX_LLMS];  /* rows it computes */
+    double helpers[MLTFR_MAX_LLMS]; /* ranks besides the owner that compute rows */
+    int64_t blocks, block_rows;     /* own user blocks; rows of the largest of all */
+    double rows, pairs;             /* of own users */
+    double distinct;                /* item ids in them */
+    double sent, received;          /* routed rows */
+    int spans, all_spans;           /* of the tree over item blocks, own and of all ranks */
 } mltfr_plan_share;
 
-mltfr_status mltfr_plan_share_of(const mltfr_plan *plan, int size, int rank, mltfr_plan_share *out);
+mltfr_status mltfr_plan_share_of(const mltfr_plan *plan, int rank, mltfr_plan_share *out);
 
 /* ---- memory.c ------------------------------------------------------------------------------ */
 #define MLTFR_MEMORY_LIST(X)                                                                       \
@@ -75,8 +86,8 @@ typedef struct {
     mltfr_step_time part;             /* the most of any rank, part by part */
 } mltfr_prediction;
 
-/* On P ranks with a core each. */
-mltfr_status mltfr_predict(const mltfr_plan *plan, const mltfr_rates *rates, int size,
+/* On P ranks with a core each, which the plan is placed on. */
+mltfr_status mltfr_predict(mltfr_plan *plan, const mltfr_rates *rates, int size,
                            mltfr_prediction *out);
 
 #endif

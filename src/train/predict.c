@@ -5,25 +5,19 @@
 #include <math.h>
 #include <string.h>
 
-/* Router and consensus of the own users, routed rows of the own experts, weights of what is held;
- * the owner of an expert forms its gradients. */
-static double expert_flop(const mltfr_plan *plan, const mltfr_plan_share *x)
+/* Router and consensus of the own users, routed rows with the weights they need; the owner of an
+ * expert forms its gradients. */
+static double expert_flop(const mltfr_plan_share *x)
 {
     const mltfr_engine *e = &x->outline;
-    const double all =
-        (double)plan->batch->rows * (double)e->k_r * (1. - plan->set->router_dropout);
     double sum = 0.;
 
     if (e->K == 0)
         return 0.;
     for (int64_t k = 0; k < e->K; k++) {
-        const int64_t blocks = plan->batch->blocks;
-        const double own = (double)(mltfr_space_first(e, k, blocks, e->rank + 1) -
-                                    mltfr_space_first(e, k, blocks, e->rank));
-        if (!x->holds[k])
-            continue;
-        sum += mltfr_flop_filter(e, k, all * own / (double)(blocks * e->K));
-        sum += mltfr_flop_weights(e, k) * (e->rank == x->space[k].first_rank ? 1. : .5);
+        const double products =
+            (x->routed[k] > 0. ? .5 : 0.) + (e->rank == x->space[k].owner ? .5 : 0.);
+        sum += mltfr_flop_filter(e, k, x->routed[k]) + products * mltfr_flop_weights(e, k);
     }
     return sum + mltfr_flop_router(e, x->rows) + mltfr_flop_filter(e, e->K, x->rows) +
            mltfr_flop_weights(e, e->K);
@@ -48,6 +42,17 @@ static double summed_numbers(const mltfr_plan_share *x)
     return x->outline.K > 0 ? backbone + d * (double)x->space[x->outline.K].M : backbone;
 }
 
+/* Sums of dKt and dVt to the owner; weights from there. */
+static double expert_bytes(const mltfr_plan_share *x, int64_t k)
+{
+    const mltfr_token_space *s = &x->space[k];
+    const double d = (double)x->outline.spec.backbone.d;
+
+    if (x->outline.rank == s->owner)
+        return 8. * (double)s->M * d * x->helpers[k];
+    return x->holds[k] ? 8. * d * (double)s->width : 0.;
+}
+
 /* Bytes that a rank receives in a step, and the messages it waits for. */
 static double exchange_seconds(const mltfr_plan *plan, const mltfr_plan_share *x,
                                const mltfr_rates *rates)
@@ -69,8 +74,7 @@ static double exchange_seconds(const mltfr_plan *plan, const mltfr_plan_share *x
         small += 4. + (double)e->K;
         bytes += others * (x->received * (8. * d + 8.) + x->sent * 4. * d);
         for (int64_t k = 0; k < e->K; k++)
-            if (x->holds[k] && x->space[k].last_rank > x->space[k].first_rank)
-                bytes += 8. * (double)x->space[k].M * d; /* gradients to the owner */
+            bytes += expert_bytes(x, k);
     }
     return rates->latency * (all_to_all * (P - 1.) + 2. * small * hops) + bytes / rates->bandwidth;
 }
@@ -87,7 +91,7 @@ void mltfr_predict_rank(const mltfr_plan *plan, const mltfr_plan_share *x, const
 
     out->backbone = mltfr_flop_backbone(&e->spec.backbone, x->rows, x->pairs) / rates->backbone;
     out->loss = loss / rates->loss;
-    out->experts = e->K > 0 ? expert_flop(plan, x) / rates->experts : 0.;
+    out->experts = e->K > 0 ? expert_flop(x) / rates->experts : 0.;
     out->optimise = parameters(plan, x) * rates->adam;
     out->rest = x->rows * rates->rest;
     out->exchange = exchange_seconds(plan, x, rates);
@@ -115,7 +119,7 @@ static void keep_most_memory(mltfr_prediction *most, const double bytes[])
     memcpy(most->bytes, bytes, sizeof most->bytes);
 }
 
-mltfr_status mltfr_predict(const mltfr_plan *plan, const mltfr_rates *rates, int size,
+mltfr_status mltfr_predict(mltfr_plan *plan, const mltfr_rates *rates, int size,
                            mltfr_prediction *out)
 {
     mltfr_status st = MLTFR_OK;
@@ -123,11 +127,12 @@ mltfr_status mltfr_predict(const mltfr_plan *plan, const mltfr_rates *rates, int
 
     *out = (mltfr_prediction){0};
     MLTFR_TRY(MLTFR_NEW(x, 1));
+    MLTFR_TRY(mltfr_plan_place(plan, size));
     for (int p = 0; p < size; p++) {
         mltfr_step_time time;
         double bytes[MLTFR_MEMORY_COUNT];
 
-        MLTFR_TRY(mltfr_plan_share_of(plan, size, p, x));
+        MLTFR_TRY(mltfr_plan_share_of(plan, p, x));
         mltfr_predict_rank(plan, x, rates, &time);
         mltfr_memory_of(plan, x, bytes);
         keep_most(&out->part, &time);

@@ -76,14 +76,14 @@ done:
     return st;
 }
 
-/* An array of the first sharer's to rank 0. */
+/* An array of the owner's to rank 0. */
 static void from_owner(const mltfr_engine *e, const mltfr_token_space *s, const void *mine,
                        int64_t size, void *out)
 {
     int64_t bytes[e->size];
 
     memset(bytes, 0, sizeof bytes);
-    bytes[s->first_rank] = size;
+    bytes[s->owner] = size;
     mltfr_comm_gatherv(e->comm, mine, bytes, out, 0);
 }
 
@@ -154,6 +154,8 @@ mltfr_status mltfr_recommender_pool(mltfr_recommender *recommender, int64_t k,
 
     *out = (mltfr_token_pool){.name = k < e->K ? s->spaces->names[k] : "consensus"};
     MLTFR_AGREE(e->comm, e->rank == 0 ? pool_alloc(e, space, out) : MLTFR_OK);
+    if (space->group != NULL)
+        mltfr_expert_filter(e, k, false); /* brings Kt and Vt up to date */
     from_owner(e, space, space->pool, space->M * (int64_t)sizeof *space->pool, out->row);
     from_owner(e, space, space->Kt, wide * (int64_t)sizeof(float), out->keys);
     from_owner(e, space, space->Vt, wide * (int64_t)sizeof(float), out->values);

@@ -28,7 +28,7 @@ typedef struct {
     float *tile;     /* [QUERY_BLOCK][TOKEN_BLOCK] */
     vote *best;      /* [n][m] of the own tokens, falling */
     vote *in, *mine; /* [sharers][own queries][m], [own queries][m] */
-    float *cbar;     /* [V], first sharer */
+    float *cbar;     /* [V], owner */
 } level_a;
 
 /* ---- pool rows ----------------------------------------------------------------------------- */
@@ -226,7 +226,7 @@ static mltfr_status choose(level_a *x, explorer *next)
     mltfr_token_space *s = x->s;
     const int size = mltfr_comm_size(s->group);
     int64_t bytes[size];
-    const bool first = mltfr_comm_rank(s->group) == 0;
+    const bool first = e->rank == s->owner;
     int64_t *pool = NULL;
 
     for (int p = 0; p < size; p++)
@@ -237,12 +237,12 @@ static mltfr_status choose(level_a *x, explorer *next)
     if (st == MLTFR_OK)
         st = MLTFR_NEW(pool, s->M);
     MLTFR_AGREE(s->group, st);
-    mltfr_comm_gatherv(s->group, s->cbar, bytes, x->cbar, 0);
+    mltfr_comm_gatherv(s->group, s->cbar, bytes, x->cbar, s->root);
     if (first)
         st = mltfr_pool_choose(s->rows, s->M, e->set->filter_explore, x->cbar, s->pool,
                                s->pool_size, explore_one, next, pool);
     MLTFR_AGREE(s->group, st);
-    mltfr_comm_bcast(s->group, pool, s->M * (int64_t)sizeof *pool, 0);
+    mltfr_comm_bcast(s->group, pool, s->M * (int64_t)sizeof *pool, s->root);
     memcpy(s->pool, pool, (size_t)s->M * sizeof *pool);
     MLTFR_TRY(mltfr_pool_rows(e, s->k));
 done:

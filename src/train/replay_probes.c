@@ -50,7 +50,7 @@ static mltfr_status put_level_a(mltfr_replay_case *c)
 
     for (int64_t k = 0; k <= c->e->K; k++) {
         const mltfr_token_space *s = &c->e->space[k];
-        const int64_t own = c->e->rank == s->first_rank ? s->M : 0;
+        const int64_t own = c->e->rank == s->owner ? s->M : 0;
         char name[24];
         space_name(c, k, name);
         MLTFR_TRY(mltfr_replay_put(c, MLTFR_F32, 1, &s->rows, s->row_first, s->row_count, s->cbar,

@@ -186,7 +186,7 @@ static mltfr_status put_tensor(mltfr_replay_case *c, const mltfr_tensor *t, cons
         first = e->item_first;
         own = e->item_rows;
     } else if (t->place == MLTFR_PLACE_EXPERT) {
-        own = e->rank == e->space[t->expert].first_rank ? t->dims[0] : 0;
+        own = e->rank == e->space[t->expert].owner ? t->dims[0] : 0;
     }
     return mltfr_replay_put(c, MLTFR_F32, t->ndim, t->dims, first, own, slab + t->offset, "%s/%s",
                             group, t->name);
@@ -221,7 +221,7 @@ static mltfr_status put_adam(mltfr_replay_case *c)
     }
     for (int64_t k = 0; k < e->K; k++)
         MLTFR_TRY(mltfr_replay_put(c, MLTFR_F32, 2, dims, 0,
-                                   e->rank == e->space[k].first_rank ? e->r : 0, e->space[k].wv,
+                                   e->rank == e->space[k].owner ? e->r : 0, e->space[k].wv,
                                    "expect/wv_after_adam/%lld", (long long)k));
     MLTFR_TRY(put_one(c, e->grad_norm, "expect/grad_norm"));
     MLTFR_TRY(put_one(c, e->clip_scale, "expect/clip_scale"));

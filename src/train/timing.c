@@ -31,6 +31,7 @@ void mltfr_timing_begin(mltfr_timing *timing, mltfr_engine *e)
 {
     memset(e->spent, 0, sizeof e->spent);
     memset(e->wait, 0, sizeof e->wait);
+    memset(&e->balance, 0, sizeof e->balance);
     memset(timing->load, 0, sizeof timing->load);
     timing->flop = 0.;
     timing->begin = mltfr_seconds();
@@ -61,7 +62,7 @@ static double load_of(const mltfr_timing *timing, int64_t K)
 
 /* Of all ranks: the most seconds of each phase, and what is hidden and exposed. */
 typedef struct {
-    double spent[MLTFR_SPENT_COUNT], wait[MLTFR_SPENT_COUNT], train, mpi, hidden, work;
+    double spent[MLTFR_SPENT_COUNT], wait[MLTFR_SPENT_COUNT], train, mpi, hidden, work, experts;
 } rank_times;
 
 static rank_times times_here(const mltfr_timing *timing, const mltfr_engine *e, double seconds)
@@ -73,6 +74,7 @@ static rank_times times_here(const mltfr_timing *timing, const mltfr_engine *e, 
     memcpy(x.spent, e->spent, sizeof x.spent);
     memcpy(x.wait, e->wait, sizeof x.wait);
     x.work = seconds - x.mpi;
+    x.experts = e->balance.seconds;
     return x;
 }
 
@@ -95,7 +97,7 @@ void mltfr_timing_text(const mltfr_timing *timing, const mltfr_engine *e, double
                        mltfr_text *out)
 {
     rank_times x = times_here(timing, e, seconds);
-    const double work = mean_of(e->comm, x.work);
+    const double work = mean_of(e->comm, x.work), experts = mean_of(e->comm, x.experts);
 
     mltfr_comm_max_f64(e->comm, (double *)&x, (int64_t)(sizeof x / sizeof(double)));
     const double steps = x.train - x.spent[MLTFR_SPENT_POOLS];
@@ -109,5 +111,8 @@ void mltfr_timing_text(const mltfr_timing *timing, const mltfr_engine *e, double
                    x.mpi, x.mpi / x.train, x.hidden > 0. ? x.hidden / (x.hidden + x.mpi) : 0.);
     mltfr_text_add(out, ",\"gflop\":%.6g,\"gflops\":%.4g,\"peak\":%.4g,\"share\":%.4f",
                    1e-9 * timing->flop, rate, timing->peak, rate / timing->peak);
-    mltfr_text_add(out, ",\"imbalance\":%.4f,\"load\":%.4f}", x.work / work, load_of(timing, e->K));
+    mltfr_text_add(out, ",\"imbalance\":%.4f,\"load\":%.4f", x.work / work, load_of(timing, e->K));
+    mltfr_text_add(out, ",\"load_placed\":%.4f,\"load_measured\":%.4f}",
+                   e->balance.mean > 0. ? e->balance.most / e->balance.mean : 0.,
+                   experts > 0. ? x.experts / experts : 0.);
 }

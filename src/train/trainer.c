@@ -1,9 +1,8 @@
 /* The training loop: epochs of steps, validation, early stopping, checkpoints, the end. */
 #include "init.h"
-#include "run_files.h"
+#include "report.h"
 #include "session.h"
 #include "stop.h"
-#include "timing.h"
 #include "trace_file.h"
 
 #include <mltfr/log.h>
@@ -191,49 +190,6 @@ static void report_progress(trainer *t, int64_t done, int64_t steps)
                        spent / (double)(done - t->steps_before) * (double)(steps - done));
 }
 
-static void add_list(mltfr_text *text, const char *name, int64_t n, const double *x)
-{
-    mltfr_text_add(text, ",\"%s\":[", name);
-    for (int64_t i = 0; i < n; i++)
-        mltfr_text_add(text, "%s%.10g", i > 0 ? "," : "", x[i]);
-    mltfr_text_add(text, "]");
-}
-
-/* @collective */
-static void report_experts(trainer *t)
-{
-    mltfr_engine *e = t->session.engine;
-    double load[MLTFR_MAX_LLMS], away[MLTFR_MAX_LLMS];
-    mltfr_text text = {0};
-
-    if (!mltfr_experts_on(e))
-        return;
-    for (int64_t k = 0; k < e->K; k++)
-        load[k] = (double)e->run.routed.load[k];
-    mltfr_consensus_distances(e, away);
-    mltfr_text_add(&text, "{\"kind\":\"experts\",\"epoch\":%" PRId64 ",\"step\":%" PRId64,
-                   e->at.epoch, e->at.step);
-    add_list(&text, "load", e->K, load);
-    mltfr_text_add(&text, ",\"gate\":%.6g", e->run.gate);
-    add_list(&text, "phi", e->K, e->phi);
-    add_list(&text, "distance", e->K, away);
-    mltfr_text_add(&text, ",\"residual\":%.3g}", e->residual);
-    if (text.st == MLTFR_OK)
-        mltfr_run_files_line(&t->files, "%s", text.data);
-    mltfr_text_destroy(&text);
-}
-
-/* @collective */
-static void report_time(trainer *t, double seconds)
-{
-    mltfr_text text = {0};
-
-    mltfr_timing_text(&t->timing, t->session.engine, seconds, &text);
-    if (text.st == MLTFR_OK)
-        mltfr_run_files_line(&t->files, "%s", text.data);
-    mltfr_text_destroy(&text);
-}
-
 /* @collective */
 static void report_epoch(trainer *t)
 {
@@ -246,22 +202,11 @@ static void report_epoch(trainer *t)
                          "{\"kind\":\"epoch\",\"epoch\":%" PRId64 ",\"step\":%" PRId64
                          ",\"loss\":%.17g,\"seconds\":%.6f,\"positions_per_s\":%.1f}",
                          e->at.epoch, e->at.step, loss, seconds, rate);
-    report_time(t, seconds);
+    mltfr_report_time(&t->files, &t->timing, t->session.engine, seconds);
     if (mltfr_progress_shown() != MLTFR_PROGRESS_NONE)
         mltfr_note("epoch %3" PRId64 "/%" PRId64 "  loss %.4f  %.2f s  %.0f positions/s",
                    e->at.epoch, t->session.set->train_epochs, loss, seconds, rate);
-    report_experts(t);
-}
-
-static void report_metrics(trainer *t, const char *kind, const mltfr_metrics *m)
-{
-    const mltfr_engine *e = t->session.engine;
-    char text[512];
-
-    mltfr_metrics_json(m, text, sizeof text);
-    mltfr_run_files_line(&t->files,
-                         "{\"kind\":\"%s\",\"epoch\":%" PRId64 ",\"step\":%" PRId64 ",%s}", kind,
-                         e->at.epoch, e->at.step, text);
+    mltfr_report_experts(&t->files, t->session.engine);
 }
 
 /* ---- epochs -------------------------------------------------------------------------------- */
@@ -274,7 +219,7 @@ static mltfr_status validate(trainer *t)
 
     MLTFR_TRY(mltfr_check_finite(s->engine)); /* a score would not say which tensor it is */
     MLTFR_TRY(mltfr_evaluate_engine(s->engine, s->data, MLTFR_SPLIT_VALID, &m));
-    report_metrics(t, "valid", &m);
+    mltfr_report_metrics(&t->files, s->engine, "valid", &m);
     const bool better = m.ndcg[1] > t->loop.best_ndcg;
 
     if (better) {
@@ -435,7 +380,7 @@ static mltfr_status finish(trainer *t)
         MLTFR_TRY(mltfr_checkpoint_read(s->engine, &ignored, NULL, s->digest, path));
     MLTFR_TRY(mltfr_evaluate_engine(s->engine, s->data, MLTFR_SPLIT_VALID, &valid));
     MLTFR_TRY(mltfr_evaluate_engine(s->engine, s->data, MLTFR_SPLIT_TEST, &test));
-    report_metrics(t, "test", &test);
+    mltfr_report_metrics(&t->files, s->engine, "test", &test);
     const mltfr_result result = {&t->loop, &valid, &test, mltfr_seconds() - t->begin,
                                  mltfr_comm_size(s->comm)};
 
@@ -476,6 +421,10 @@ mltfr_status mltfr_train(mltfr_comm *comm, const mltfr_settings *settings,
     MLTFR_TRY(mltfr_trace_file_begin(comm, settings));
     MLTFR_TRY(mltfr_timing_create(comm, &t.timing));
     MLTFR_TRY(mltfr_session_open(comm, settings, &t.session));
+    if (t.session.spaces != NULL)
+        mltfr_note("place   token rows: the fullest rank has %.2f of the mean",
+                   t.session.engine->placed);
+    mltfr_report_placement(&t.session);
     MLTFR_TRY(resume(&t));
     if (t.session.engine->at.step == 0)
         MLTFR_TRY(mltfr_init_apply(&t.session, options->init));

@@ -81,7 +81,7 @@ static void make_cut(int which, int64_t n, int size, int64_t first[])
     }
 }
 
-static void test_first(mltfr_comm *comm, int64_t n, int which)
+static void test_root(mltfr_comm *comm, int64_t n, int which)
 {
     const int size = mltfr_comm_size(comm), me = mltfr_comm_rank(comm);
     int64_t first[size + 1];
@@ -91,9 +91,9 @@ static void test_first(mltfr_comm *comm, int64_t n, int which)
     make_cut(which, n, size, first);
     sum = sum_of(n, first[me], first[me + 1], WIDTH);
     memset(out, 0x55, sizeof out);
-    MUST(mltfr_reduce_first(comm, n, first, WIDTH, sum, out));
-    if (me == 0)
-        check_sum("sum for the first", n, WIDTH, out);
+    MUST(mltfr_reduce_to(comm, n, first, WIDTH, sum, which % size, out));
+    if (me == which % size)
+        check_sum("sum for the root", n, WIDTH, out);
     mltfr_treesum_destroy(&sum);
 }
 
@@ -106,7 +106,7 @@ int main(int argc, char **argv)
         for (int64_t width = 1; width <= WIDTH; width += 2)
             test_all(comm, n, width);
         for (int which = 0; which < 6; which++)
-            test_first(comm, n, which);
+            test_root(comm, n, which);
     }
     return mpi_test_end(&comm);
 }

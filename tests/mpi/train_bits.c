@@ -82,8 +82,16 @@ static void binary(planted *p, mltfr_settings *set)
     set->train_loss = MLTFR_TRAIN_LOSS_BCE;
 }
 
+/* One LLM, which all ranks share. */
+static void lone(planted *p, mltfr_settings *set)
+{
+    p->synthetic.llms = 1;
+    p->copies = 5;
+    set->router_top_k = 1;
+}
+
 static const variant variants[] = {
-    {"few", few}, {"many", many}, {"sampled", sampled}, {"binary", binary}};
+    {"few", few}, {"many", many}, {"sampled", sampled}, {"binary", binary}, {"lone", lone}};
 
 static const variant *find_variant(const char *name)
 {

@@ -63,7 +63,7 @@ static void begin(probe *x, const mltfr_tensor *t)
     x->first = t->place == MLTFR_PLACE_ITEM ? e->item_first * t->dims[1] : 0;
     x->counts = t->place == MLTFR_PLACE_ITEM    ? true
                 : t->place == MLTFR_PLACE_DENSE ? e->rank == 0
-                                                : e->rank == e->space[t->expert].first_rank;
+                                                : e->rank == e->space[t->expert].owner;
     MUST(MLTFR_NEW(x->w, x->n));
     MUST(MLTFR_NEW(x->dir, x->n));
     if (x->n > 0)

@@ -50,7 +50,7 @@ static double train_a_little(mltfr_session *s, int64_t steps)
 }
 
 /* Each part of the memory on P ranks, beside that on one. */
-static void check_shares(const mltfr_plan *plan, int size)
+static void check_shares(mltfr_plan *plan, int size)
 {
     static const mltfr_memory shared[] = {MLTFR_MEMORY_ITEMS, MLTFR_MEMORY_TOKENS,
                                           MLTFR_MEMORY_ACTIVATIONS};

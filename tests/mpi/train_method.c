@@ -281,9 +281,9 @@ static float *shared_blocks(const mltfr_engine *e)
 
     MUST(MLTFR_NEW(W, e->K * n));
     for (int64_t k = 0; k < e->K; k++) {
-        if (e->rank == e->space[k].first_rank)
+        if (e->rank == e->space[k].owner)
             memcpy(W + k * n, e->space[k].wv, (size_t)n * sizeof *W);
-        mltfr_comm_bcast(e->comm, W + k * n, n * (int64_t)sizeof *W, e->space[k].first_rank);
+        mltfr_comm_bcast(e->comm, W + k * n, n * (int64_t)sizeof *W, e->space[k].owner);
     }
     return W;
 }
@@ -357,6 +357,35 @@ static void test_grid_solve(mltfr_comm *comm, mltfr_settings set)
     mltfr_session_close(&s);
     for (int i = 0; i < STEPS; i++)
         CHECK(fabs(lapack[i] - grid[i]) <= 1e-6, "step %d: %.9g, %.9g", i + 1, lapack[i], grid[i]);
+}
+
+/* ---- skew ---------------------------------------------------------------------------------- */
+
+/* Every row chooses the same expert: the ranks share its blocks, and the bits stay. */
+static void test_skew(mltfr_comm *comm, mltfr_comm *self, mltfr_settings set)
+{
+    double all[2 * STEPS], one[2 * STEPS], placed;
+    const int size = mltfr_comm_size(comm);
+    mltfr_session s;
+
+    set.router_top_k = 1;
+    set.router_balance = MLTFR_ROUTER_BALANCE_NONE;
+    set.filter_pool = 64;
+    for (int i = 0; i < 2; i++) {
+        mltfr_comm *c = i == 0 ? comm : self;
+        if (c == NULL)
+            continue;
+        MUST(mltfr_session_open(c, &set, &s));
+        s.engine->at.router_bias[1] = 100.f;
+        planted_steps(&s, 2 * STEPS, i == 0 ? all : one);
+        CHECK(s.engine->run.routed.load[0] == 0, "a row chose the other expert");
+        placed = s.engine->balance.most / s.engine->balance.mean;
+        CHECK(placed < (i == 0 && size > 1 ? .8 * size : 1.01), "load %g on %d ranks", placed,
+              size);
+        mltfr_session_close(&s);
+    }
+    CHECK(self == NULL || memcmp(all, one, sizeof all) == 0, "other bits than on one rank");
+    mltfr_comm_barrier(comm);
 }
 
 /* ---- items --------------------------------------------------------------------------------- */
@@ -467,6 +496,7 @@ static void test_all(mltfr_comm *comm, mltfr_comm *self)
     test_renewed_items(comm, set, MLTFR_ITEM_INJECT_MIXTURE);
     test_ranking(comm, self, &set);
     test_streamed_ranking(comm, set);
+    test_skew(comm, self, set);
     test_sparse_causality(comm, set);
     test_permuted(comm);
     test_domination(comm);

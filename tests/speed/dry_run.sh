@@ -23,8 +23,9 @@ must_say '^memory   at most [0-9.]+ MiB a rank: items 0\.[0-9], parameters ' ../
 must_say '^items    200 in 13 blocks of 16: at most 200 rows a rank' ../one
 must_say '^dry run  3 ranks, a core each, at the rates of 2 here [^;]*$' ../three
 must_say '^items    200 in 13 blocks of 16: at most 80 rows a rank' ../three
-must_say '^expert   .*: [0-9]+ tokens, pool of 64, ranks 0 to 1$' ../three
-must_say '^expert   .*: [0-9]+ tokens, pool of 64, ranks 1 to 2$' ../three
+must_say '^expert   .*: 600 tokens, pool of 64, owner rank 0, ranks 0 to 2$' ../three
+must_say '^expert   .*: 500 tokens, pool of 64, owner rank 1, ranks 0 to 2$' ../three
+must_say '^place    the fullest rank has 1\.64 of the mean of token rows, 1\.[01][0-9] of' ../three
 must_say '^expert   consensus: .*ranks 0 to 2$' ../three
 must_say '^step     [0-9.]+ s: backbone [0-9.]+, loss ' ../three
 must_say '^epoch    [0-9.]+ s: 10 steps, [0-9]+ positions' ../three
@@ -32,3 +33,14 @@ must_say '^ +1 +[0-9.]+ +[0-9.]+ +[0-9.]+ +0\.0 % +1\.00$' ../table
 must_say '^ +1024 +[0-9.]+ ' ../table
 (($(grep -c ' % ' ../table) == 4))
 must_say '^items    200 in 13 blocks' ../planted
+
+# The run's own placement is the one that was printed.
+"$@" 3 "$program" train --set data.path=data.h5 "${small[@]}" --set train.warmup_epochs=0 \
+    --set train.max_steps=2 --set run.dir=run >../run.log 2>&1
+for name in synthetic0 synthetic1; do
+    cmp <(sed -n "s/^expert   $name: .*, owner/owner/p" ../three) \
+        <(sed -n "s/^place   $name: owner/owner/p" ../run.log)
+done
+must_say 'place   token rows: the fullest rank has 1\.64 of' ../run.log
+grep -Eq '"load_placed":1\.[0-9]+,"load_measured":[1-3]\.[0-9]+}' run/metrics.jsonl
+rm -r run

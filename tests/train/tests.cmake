@@ -5,6 +5,9 @@ target_link_libraries(mltfr_planted PUBLIC mltfr_io)
 mltfr_unit_test(NAME base.core SOURCE ${PROJECT_SOURCE_DIR}/tests/unit/base_core.c LIBS mltfr_base)
 mltfr_unit_test(NAME model.params SOURCE ${PROJECT_SOURCE_DIR}/tests/unit/model_params.c
   LIBS mltfr_model)
+mltfr_unit_test(NAME train.place SOURCE ${PROJECT_SOURCE_DIR}/tests/unit/train_place.c
+  LIBS mltfr_train)
+target_include_directories(test.train.place PRIVATE ${PROJECT_SOURCE_DIR}/src/train)
 mltfr_mpi_test(NAME train.golden SOURCE ${PROJECT_SOURCE_DIR}/tests/mpi/train_golden.c
   NP 1 2 3 4 LIBS mltfr_golden mltfr_train)
 
@@ -35,14 +38,14 @@ function(mltfr_bits_test topic)
   endif()
 endfunction()
 
-foreach(variant few many sampled binary)
+foreach(variant few many sampled binary lone)
   mltfr_bits_test(np1 NP 1 VARIANT ${variant} ARGS train np1 MAKES whole)
-  foreach(np 2 3 4 5)
+  foreach(np 2 3 4 5 8)
     mltfr_bits_test(np${np} NP ${np} VARIANT ${variant} ARGS train np${np} np1 NEEDS whole)
   endforeach()
 endforeach()
 # Stopped in the warm-up, and again right after a consensus, in the middle of an epoch.
-foreach(variant few many sampled)
+foreach(variant few many sampled lone)
   mltfr_bits_test(stop.np2 NP 2 VARIANT ${variant} ARGS stop cut 2 MAKES early)
   mltfr_bits_test(again.np3 NP 3 VARIANT ${variant} ARGS again cut 5 NEEDS early MAKES late)
   mltfr_bits_test(finish.np1 NP 1 VARIANT ${variant} ARGS finish cut np1 NEEDS late whole)
