@@ -43,6 +43,7 @@ mltfr_status mltfr_comm_start(int *argc, char ***argv, mltfr_comm **out)
     MLTFR_MPI(MPI_Comm_dup(MPI_COMM_WORLD, &c->mpi));
     MLTFR_MPI(MPI_Comm_rank(c->mpi, &c->rank));
     MLTFR_MPI(MPI_Comm_size(c->mpi, &c->size));
+    c->rooms = &c->own;
     *out = c;
     return MLTFR_OK;
 }
@@ -71,6 +72,7 @@ mltfr_status mltfr_comm_group(mltfr_comm *comm, int first, int last, mltfr_comm 
         c->rank = comm->rank - first;
         c->size = last - first + 1;
         c->first = comm->first + first;
+        c->rooms = comm->rooms;
     }
     *out = c;
     c = NULL;
@@ -84,6 +86,10 @@ void mltfr_comm_destroy(mltfr_comm **group)
     if (*group == NULL)
         return;
     MLTFR_MPI(MPI_Comm_free(&(*group)->mpi));
+    mltfr_exchange_free_spare(*group);
+    mltfr_room_release(&(*group)->own.spans);
+    mltfr_room_release(&(*group)->own.send);
+    mltfr_room_release(&(*group)->own.recv);
     MLTFR_FREE(*group);
 }
 

@@ -3,16 +3,25 @@
 #define MLTFR_COMM_IMPL_H
 
 #include <mltfr/comm.h>
+#include <mltfr/exchange.h>
 #include <mltfr/log.h>
+#include <mltfr/mem.h>
 #include <mltfr/watchdog.h>
 
 #include <mpi.h>
 
+/** Kept between calls: sums over ranks and their plans come again in every step. */
+typedef struct {
+    mltfr_room spans, send, recv;
+} mltfr_comm_rooms;
+
 struct mltfr_comm {
     MPI_Comm mpi;
     int rank, size;
-    int first;          /* number among all processes of this group's rank 0 */
-    int64_t agreements; /* so far */
+    int first;                    /* number among all processes of this group's rank 0 */
+    int64_t agreements;           /* so far */
+    mltfr_comm_rooms own, *rooms; /* a group's are those of what it is a group of */
+    mltfr_exchange *spare;        /* plans that were given back */
 };
 
 /** Add the time since `begin` to what is spent inside MPI, and to the timeline. */
@@ -42,6 +51,9 @@ void mltfr_flight_end(mltfr_flight flight);
 /** Before MPI starts: HDF5 shall not clean up at the end of MPI or of the program, where it crashes
  *  on a file that it could not write.  All files are closed by then.  @local */
 void mltfr_file_setup(void);
+
+/** Free the plans that are kept.  @local */
+void mltfr_exchange_free_spare(mltfr_comm *comm);
 
 /** A count that MPI takes as int; larger ones end the program.  @local */
 int mltfr_count_to_int(int64_t count);

@@ -22,6 +22,7 @@ struct mltfr_exchange {
     int begun, open;       /* exchanges under way; their requests */
     MPI_Request *requests; /* [AT_ONCE][2 size][MLTFR_MESSAGE_PARTS] */
     mltfr_flight flight;   /* since the first one of them */
+    mltfr_exchange *next;  /* where it is spare */
 };
 
 static int64_t sum(int size, const int64_t counts[])
@@ -33,24 +34,45 @@ static int64_t sum(int size, const int64_t counts[])
     return n;
 }
 
-static mltfr_status make(mltfr_comm *comm, const int64_t counts[], mltfr_exchange **out)
+static void release(mltfr_exchange **plan)
+{
+    if (*plan == NULL)
+        return;
+    MLTFR_FREE((*plan)->requests);
+    MLTFR_FREE((*plan)->store);
+    MLTFR_FREE(*plan);
+}
+
+static mltfr_status make_new(mltfr_comm *comm, mltfr_exchange **out)
 {
     mltfr_status st = MLTFR_OK;
     mltfr_exchange *x = NULL;
 
-    *out = NULL;
     MLTFR_TRY(MLTFR_NEW(x, 1));
     MLTFR_TRY(MLTFR_NEW(x->store, 2 * comm->size));
     MLTFR_TRY(MLTFR_NEW(x->requests, AT_ONCE * 2 * comm->size * MLTFR_MESSAGE_PARTS));
     x->comm = comm;
     x->to = x->store;
     x->from = x->store + comm->size;
-    memcpy(x->to, counts, (size_t)comm->size * sizeof *counts);
-    x->sent = sum(comm->size, x->to);
     *out = x;
     x = NULL;
 done:
-    mltfr_exchange_destroy(&x);
+    release(&x);
+    return st;
+}
+
+static mltfr_status make(mltfr_comm *comm, const int64_t counts[], mltfr_exchange **out)
+{
+    mltfr_status st = MLTFR_OK;
+
+    *out = comm->spare;
+    if (*out != NULL)
+        comm->spare = (*out)->next;
+    else
+        MLTFR_TRY(make_new(comm, out));
+    memcpy((*out)->to, counts, (size_t)comm->size * sizeof *counts);
+    (*out)->sent = sum(comm->size, counts);
+done:
     return st;
 }
 
@@ -162,10 +184,21 @@ void mltfr_exchange_reverse(mltfr_exchange *plan, int64_t bytes, const void *sen
 
 void mltfr_exchange_destroy(mltfr_exchange **plan)
 {
-    if (*plan == NULL)
+    mltfr_exchange *x = *plan;
+
+    if (x == NULL)
         return;
-    mltfr_exchange_end(*plan);
-    MLTFR_FREE((*plan)->requests);
-    MLTFR_FREE((*plan)->store);
-    MLTFR_FREE(*plan);
+    mltfr_exchange_end(x);
+    x->next = x->comm->spare;
+    x->comm->spare = x;
+    *plan = NULL;
+}
+
+void mltfr_exchange_free_spare(mltfr_comm *comm)
+{
+    while (comm->spare != NULL) {
+        mltfr_exchange *next = comm->spare->next;
+        release(&comm->spare);
+        comm->spare = next;
+    }
 }

@@ -62,14 +62,14 @@ static mltfr_status prepare(mltfr_comm *comm, int64_t n, const int64_t blocks[],
 
     even_shares(width, size, cols);
     x->mine = cols[me + 1] - cols[me];
-    MLTFR_TRY(MLTFR_NEW(x->spans, (int64_t)size * MLTFR_TREE_SPANS));
+    MLTFR_TRY(MLTFR_TAKE(&comm->rooms->spans, x->spans, size * MLTFR_TREE_SPANS));
     x->count = cover_all(n, size, blocks, x->spans, held);
     for (int p = 0; p < size; p++) {
         to[p] = held[me] * (cols[p + 1] - cols[p]);
         from[p] = held[p] * x->mine;
     }
-    MLTFR_TRY(MLTFR_NEW(x->send, held[me] * width));
-    MLTFR_TRY(MLTFR_NEW(x->recv, (x->count + 1) * x->mine));
+    MLTFR_TRY(MLTFR_TAKE(&comm->rooms->send, x->send, held[me] * width));
+    MLTFR_TRY(MLTFR_TAKE(&comm->rooms->recv, x->recv, (x->count + 1) * x->mine));
     MLTFR_TRY(mltfr_exchange_create_known(comm, to, from, &x->plan));
     pack(parts, held[me], width, size, cols, x->send);
 done:
@@ -90,9 +90,6 @@ static mltfr_status reduce_stretches(mltfr_comm *comm, int64_t n, const int64_t 
     mltfr_comm_allgather_shares(comm, sum, width, sizeof *sum, out);
 done:
     mltfr_exchange_destroy(&x.plan);
-    MLTFR_FREE(x.spans);
-    MLTFR_FREE(x.recv);
-    MLTFR_FREE(x.send);
     return st;
 }
 
@@ -124,11 +121,11 @@ mltfr_status mltfr_reduce_to(mltfr_comm *comm, int64_t n, const int64_t first[],
     int mine_held, count = 0;
     float *parts = mltfr_treesum_parts(mine, &mine_held);
 
-    st = MLTFR_NEW(spans, (int64_t)comm->size * MLTFR_TREE_SPANS);
+    st = MLTFR_TAKE(&comm->rooms->spans, spans, comm->size * MLTFR_TREE_SPANS);
     if (st == MLTFR_OK)
         count = cover_all(n, comm->size, first, spans, held);
     if (st == MLTFR_OK && comm->rank == root)
-        st = MLTFR_NEW(all, count * width);
+        st = MLTFR_TAKE(&comm->rooms->recv, all, count * width);
     MLTFR_AGREE(comm, st);
     for (int p = 0; p < comm->size; p++)
         bytes[p] = held[p] * width * (int64_t)sizeof(float);
@@ -136,7 +133,5 @@ mltfr_status mltfr_reduce_to(mltfr_comm *comm, int64_t n, const int64_t first[],
     if (comm->rank == root)
         mltfr_tree_fold(n, spans, count, width, all, out);
 done:
-    MLTFR_FREE(all);
-    MLTFR_FREE(spans);
     return st;
 }

@@ -24,7 +24,9 @@ void mltfr_gemm_tn(int64_t m, int64_t n, int64_t k, const float *A, int64_t lda,
 void mltfr_gemm_blas(int64_t m, int64_t n, int64_t k, const float *A, const float *B, float *C);
 
 /** Solve S X = B for symmetric positive definite S[n][n] and B[n][rhs], both overwritten (B by X),
- *  by LAPACK's dposv.  @return MLTFR_E_NUMERIC if S is not positive definite or not finite */
-mltfr_status mltfr_spd_solve(int64_t n, int64_t rhs, double *S, double *B);
+ *  by LAPACK's dposv.
+ *  @param X  work space [n][rhs]
+ *  @return MLTFR_E_NUMERIC if S is not positive definite or not finite */
+mltfr_status mltfr_spd_solve(int64_t n, int64_t rhs, double *S, double *B, double *X);
 
 #endif

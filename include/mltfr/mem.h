@@ -34,6 +34,9 @@ void mltfr_room_release(mltfr_room *room);
 size_t mltfr_mem_now(void);
 size_t mltfr_mem_peak(void);
 
+/** Blocks that mltfr_alloc has given so far. */
+int64_t mltfr_mem_count(void);
+
 /** MLTFR_TRY(MLTFR_NEW(p, n)): room for n objects of *p. */
 #define MLTFR_NEW(p, n) mltfr_alloc(&(p), (size_t)(n), sizeof *(p))
 #define MLTFR_FREE(p)   mltfr_release(&(p))

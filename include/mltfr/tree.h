@@ -47,8 +47,10 @@ void mltfr_treesum_push(mltfr_treesum *sum);
 float *mltfr_treesum_parts(mltfr_treesum *sum, int *count);
 /** Back to the first block, for another sum over the same blocks. */
 void mltfr_treesum_rewind(mltfr_treesum *sum);
-/** Back to the first block, for another range of other blocks (a buffer can be kept). */
-mltfr_status mltfr_treesum_reset(mltfr_treesum *sum, int64_t n, int64_t first, int64_t last);
+/** Make *kept ready for the blocks [first, last) of n of any width; what memory it has stays.
+ *  @param kept  NULL at first; to be destroyed */
+mltfr_status mltfr_treesum_take(int64_t n, int64_t first, int64_t last, int64_t width,
+                                mltfr_treesum **kept);
 void mltfr_treesum_destroy(mltfr_treesum **sum);
 
 #endif

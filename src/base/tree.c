@@ -12,9 +12,10 @@
 struct mltfr_treesum {
     int64_t n, first, last, block; /* block: the next to be pushed */
     int64_t width;
-    int count, room;                    /* buffers in use and allocated */
+    int count;                          /* buffers in use */
     mltfr_span spans[MLTFR_TREE_SPANS]; /* of the finished nodes */
-    float *buffers;                     /* [room][width] */
+    float *buffers;                     /* [][width] */
+    mltfr_room room;                    /* they lie in it */
 };
 
 static int64_t middle(mltfr_span s)
@@ -86,7 +87,7 @@ void mltfr_tree_fold(int64_t n, const mltfr_span spans[], int count, int64_t wid
 
 /* Buffers that the blocks [first, last) of n can need at once: nodes on both flanks of the tree and
  * the block being filled. */
-static int room_for(int64_t n, int64_t first, int64_t last)
+static int64_t room_for(int64_t n, int64_t first, int64_t last)
 {
     int height = 0;
 
@@ -94,27 +95,7 @@ static int room_for(int64_t n, int64_t first, int64_t last)
         height++;
     int64_t blocks = last - first + 1;
 
-    return blocks < 2 * height + 2 ? (int)blocks : 2 * height + 2;
-}
-
-mltfr_status mltfr_treesum_reset(mltfr_treesum *sum, int64_t n, int64_t first, int64_t last)
-{
-    int room = room_for(n, first, last);
-
-    sum->n = n;
-    sum->first = sum->block = first;
-    sum->last = last;
-    sum->count = 0;
-    if (room <= sum->room)
-        return MLTFR_OK;
-    MLTFR_FREE(sum->buffers);
-    sum->room = 0;
-    mltfr_status st =
-        mltfr_alloc(&sum->buffers, (size_t)room, (size_t)sum->width * sizeof *sum->buffers);
-
-    if (st == MLTFR_OK)
-        sum->room = room;
-    return st;
+    return blocks < 2 * height + 2 ? blocks : 2 * height + 2;
 }
 
 void mltfr_treesum_rewind(mltfr_treesum *sum)
@@ -123,20 +104,33 @@ void mltfr_treesum_rewind(mltfr_treesum *sum)
     sum->count = 0;
 }
 
+mltfr_status mltfr_treesum_take(int64_t n, int64_t first, int64_t last, int64_t width,
+                                mltfr_treesum **kept)
+{
+    mltfr_status st = MLTFR_OK;
+
+    if (*kept == NULL)
+        MLTFR_TRY(MLTFR_NEW(*kept, 1));
+    mltfr_treesum *sum = *kept;
+
+    sum->n = n;
+    sum->first = sum->block = first;
+    sum->last = last;
+    sum->width = width;
+    sum->count = 0;
+    st = MLTFR_TAKE(&sum->room, sum->buffers, room_for(n, first, last) * width);
+done:
+    return st;
+}
+
 mltfr_status mltfr_treesum_create(int64_t n, int64_t first, int64_t last, int64_t width,
                                   mltfr_treesum **out)
 {
-    mltfr_status st = MLTFR_OK;
-    mltfr_treesum *sum = NULL;
-
     *out = NULL;
-    MLTFR_TRY(MLTFR_NEW(sum, 1));
-    sum->width = width;
-    MLTFR_TRY(mltfr_treesum_reset(sum, n, first, last));
-    *out = sum;
-    sum = NULL;
-done:
-    mltfr_treesum_destroy(&sum);
+    const mltfr_status st = mltfr_treesum_take(n, first, last, width, out);
+
+    if (st != MLTFR_OK)
+        mltfr_treesum_destroy(out);
     return st;
 }
 
@@ -189,6 +183,6 @@ float *mltfr_treesum_parts(mltfr_treesum *sum, int *count)
 void mltfr_treesum_destroy(mltfr_treesum **sum)
 {
     if (*sum)
-        MLTFR_FREE((*sum)->buffers);
+        mltfr_room_release(&(*sum)->room);
     MLTFR_FREE(*sum);
 }

@@ -56,19 +56,17 @@ static void transpose(int64_t rows, int64_t cols, const double *in, double *out)
             out[j * rows + i] = in[i * cols + j];
 }
 
-mltfr_status mltfr_spd_solve(int64_t n, int64_t rhs, double *S, double *B)
+mltfr_status mltfr_spd_solve(int64_t n, int64_t rhs, double *S, double *B, double *X)
 {
     mltfr_status st = MLTFR_OK;
     const int order = (int)n, columns = (int)rhs;
-    double *X = NULL; /* LAPACK reads columns: [rhs][n] */
     int info = 0;
 
     if (n == 0 || rhs == 0)
         return MLTFR_OK;
     if (!finite_all(n * n, S) || !finite_all(n * rhs, B))
         MLTFR_FAIL(MLTFR_E_NUMERIC, "SPD solve of order %d: the input is not finite", order);
-    MLTFR_TRY(MLTFR_NEW(X, n * rhs));
-    transpose(n, rhs, B, X);
+    transpose(n, rhs, B, X); /* LAPACK reads columns */
     dposv_("L", &order, &columns, S, &order, X, &order, &info, 1);
     if (info != 0)
         MLTFR_FAIL(MLTFR_E_NUMERIC, "SPD solve of order %d: leading minor %d is not positive",
@@ -77,6 +75,5 @@ mltfr_status mltfr_spd_solve(int64_t n, int64_t rhs, double *S, double *B)
         MLTFR_FAIL(MLTFR_E_NUMERIC, "SPD solve of order %d: the solution is not finite", order);
     transpose(rhs, n, X, B);
 done:
-    MLTFR_FREE(X);
     return st;
 }

@@ -69,6 +69,8 @@ static mltfr_status create_expert_state(mltfr_engine *e)
     MLTFR_TRY(MLTFR_NEW(e->at.router_bias, e->K + 1));
     if (e->K > 0)
         MLTFR_TRY(mltfr_fisher_create(e->K, e->r_c, &e->fisher));
+    if (e->K > 0)
+        MLTFR_TRY(mltfr_fisher_create(e->K, e->r_c, &e->fresh));
 done:
     return st;
 }
@@ -232,6 +234,13 @@ void mltfr_engine_destroy(mltfr_engine **engine)
     mltfr_exchange_destroy(&e->run.routed.plan);
     for (size_t i = 0; i < sizeof e->run.rooms / sizeof e->run.rooms[0]; i++)
         mltfr_room_release(&e->run.rooms[i]);
+    mltfr_treesum_destroy(&e->run.sum);
+    mltfr_treesum_destroy(&e->run.mixture_sum);
+    mltfr_room_release(&e->run.total);
+    for (int i = 0; i < 2; i++)
+        mltfr_gather_destroy(&e->run.gather[i]);
+    for (size_t i = 0; i < sizeof e->item_rooms / sizeof e->item_rooms[0]; i++)
+        mltfr_room_release(&e->item_rooms[i]);
     if (e->params != NULL && e->E != e->params->item.w)
         MLTFR_FREE(e->E);
     MLTFR_FREE(e->X_I);
@@ -245,6 +254,7 @@ void mltfr_engine_destroy(mltfr_engine **engine)
     MLTFR_FREE(e->phi);
     MLTFR_FREE(e->at.router_bias);
     mltfr_fisher_destroy(&e->fisher);
+    mltfr_fisher_destroy(&e->fresh);
     mltfr_params_destroy(&e->params);
     MLTFR_FREE(*engine);
 }

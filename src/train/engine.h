@@ -56,6 +56,7 @@ typedef struct {
     int64_t *block_user;      /* [blocks + 1] first user of each block */
     int32_t *off;             /* [users + 1] first row of each user */
     int32_t *items, *targets; /* [rows], ids from 1 */
+    mltfr_room rooms[6];      /* of these, and of those who fill it */
 } mltfr_batch;
 
 /* Rows of E' that this rank's user blocks need, and the way back of their gradients.  A slot is a
@@ -118,6 +119,10 @@ typedef struct {
     double gate;                 /* mean g_c over the batch; 0 without experts */
     mltfr_room rooms[RUN_ROOMS]; /* one for each array above, kept between batches */
     int next_room;
+    /* kept as well */
+    mltfr_treesum *sum, *mixture_sum; /* one after the other; under way beside experts' sums */
+    mltfr_room total;                 /* of an expert's sum */
+    mltfr_gather *gather[2];          /* of the softmax's stages */
 } mltfr_run;
 
 /* Own rows of items with a gradient in this step: all, or those listed. */
@@ -168,7 +173,8 @@ typedef struct mltfr_engine {
     float *X_I; /* [item_rows][r_c], item.inject: static */
     int32_t *J_I; /* [item_rows][m], item.inject: mixture; also s_I, a_I */
     float *s_I, *a_I;
-    float *Vt_I; /* [M][d] Z_pool W_I of the consensus pool */
+    float *Vt_I;              /* [M][d] Z_pool W_I of the consensus pool */
+    mltfr_room item_rooms[7]; /* of one item block's mixture (inject.c) */
     mltfr_touched touched;
     int64_t *frequency; /* sampled by frequency: cumulative training counts [I + 1], else NULL */
     /* experts */
@@ -179,9 +185,9 @@ typedef struct mltfr_engine {
         double most, mean;     /* FLOP with experts, of the busiest rank and a rank, as placed */
         double seconds;        /* of this rank with experts */
     } balance;
-    mltfr_fisher *fisher;
-    double *phi;     /* [K], of the last consensus */
-    double residual; /* of the last consensus solve */
+    mltfr_fisher *fisher, *fresh; /* fresh: of the present sample */
+    double *phi;                  /* [K], of the last consensus */
+    double residual;              /* of the last consensus solve */
     double grad_norm, clip_scale;
     mltfr_progress at;
     mltfr_run run;
@@ -255,6 +261,8 @@ void mltfr_hold_routed(const mltfr_engine *e, int64_t blocks, const int32_t *row
 /* ---- batch.c ------------------------------------------------------------------------------- */
 /* Sequences of the given lengths; items and targets are for the caller to fill. */
 mltfr_status mltfr_batch_create(int64_t users, const int32_t lengths[], mltfr_batch **out);
+/* The same in the memory of an earlier batch; *kept is NULL at first. */
+mltfr_status mltfr_batch_take(int64_t users, const int32_t lengths[], mltfr_batch **kept);
 void mltfr_batch_destroy(mltfr_batch **batch);
 
 /* ---- items.c ------------------------------------------------------------------------------- */

@@ -323,21 +323,19 @@ static mltfr_status backward_expert(mltfr_engine *e, mltfr_run *run, int64_t k, 
     const mltfr_token_space *s = &e->space[k];
     const int64_t blocks = run->batch->blocks, width = 2 * s->M * e->spec.backbone.d + 1;
     const int64_t *first = run->routed.first + k * (e->size + 1);
-    mltfr_treesum *sum = NULL;
     float *total = NULL;
 
     if (st == MLTFR_OK)
-        st = mltfr_treesum_create(blocks, first[e->rank], first[e->rank + 1], width, &sum);
+        st = mltfr_treesum_take(blocks, first[e->rank], first[e->rank + 1], width, &run->sum);
     if (st == MLTFR_OK)
-        st = MLTFR_NEW(total, e->rank == s->owner ? width : 0);
+        st = MLTFR_TAKE(&run->total, total, e->rank == s->owner ? width : 0);
     MLTFR_AGREE(s->group, st);
-    backward_blocks(e, run, k, sum);
-    MLTFR_TRY(mltfr_reduce_to(s->group, blocks, first + s->first_rank, width, sum, s->root, total));
+    backward_blocks(e, run, k, run->sum);
+    MLTFR_TRY(
+        mltfr_reduce_to(s->group, blocks, first + s->first_rank, width, run->sum, s->root, total));
     if (e->rank == s->owner)
         weight_gradients(e, k, total);
 done:
-    MLTFR_FREE(total);
-    mltfr_treesum_destroy(&sum);
     return st;
 }
 

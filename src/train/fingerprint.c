@@ -27,14 +27,14 @@ static uint64_t add_bits(uint64_t hash, int64_t n, const float *x)
 /* The solution of a system of order N, as every rank solves that of the consensus. */
 static uint64_t add_solution(uint64_t hash, const float *A)
 {
-    double S[N * N], x[N];
+    double S[N * N], x[N], work[N];
 
     for (int64_t i = 0; i < N; i++) {
         for (int64_t j = 0; j < N; j++)
             S[i * N + j] = (double)A[i] * A[j] + (i == j ? 1. : 0.);
         x[i] = A[N + i];
     }
-    if (mltfr_spd_solve(N, 1, S, x) != MLTFR_OK)
+    if (mltfr_spd_solve(N, 1, S, x, work) != MLTFR_OK)
         return hash;
     for (int64_t i = 0; i < N; i++) {
         uint64_t bits;

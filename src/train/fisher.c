@@ -61,6 +61,8 @@ static mltfr_status gather_sums(mltfr_engine *e, mltfr_run *run, const row_sums 
 
     MLTFR_AGREE(e->comm, RUN_TAKE(run, all, blocks * K));
     mltfr_comm_allgather_shares(e->comm, mine, blocks, K * (int64_t)sizeof *all, all);
+    for (int64_t k = 0; k < K; k++)
+        fresh->sum_omega[k] = fresh->num_beta[k] = fresh->n_rows[k] = 0.;
     for (int64_t i = 0; i < blocks * K; i++) {
         fresh->sum_omega[i % K] += all[i].omega;
         fresh->num_beta[i % K] += all[i].beta;
@@ -100,20 +102,19 @@ static mltfr_status sum_A(mltfr_engine *e, mltfr_run *run, int64_t k, mltfr_stat
     const mltfr_token_space *s = &e->space[k];
     const int64_t blocks = run->batch->blocks, r_c = e->r_c;
     const int64_t *first = r->first + k * (e->size + 1);
-    mltfr_treesum *sum = NULL;
 
     if (st == MLTFR_OK)
-        st = mltfr_treesum_create(blocks, first[e->rank], first[e->rank + 1], r_c * r_c, &sum);
+        st = mltfr_treesum_take(blocks, first[e->rank], first[e->rank + 1], r_c * r_c, &run->sum);
     MLTFR_AGREE(s->group, st);
     for (int64_t b = first[e->rank]; b < first[e->rank + 1]; b++) {
         const int64_t at = r->recv_at[k * blocks + b];
         const int64_t n = kept_rows(e, r, k, at, r->count[b * e->K + k], omega, x);
-        mltfr_gemm_tn(r_c, r_c, n, x, r_c, x, r_c, 0.f, mltfr_treesum_next(sum), r_c);
-        mltfr_treesum_push(sum);
+        mltfr_gemm_tn(r_c, r_c, n, x, r_c, x, r_c, 0.f, mltfr_treesum_next(run->sum), r_c);
+        mltfr_treesum_push(run->sum);
     }
-    MLTFR_TRY(mltfr_reduce_to(s->group, blocks, first + s->first_rank, r_c * r_c, sum, s->root, A));
+    MLTFR_TRY(
+        mltfr_reduce_to(s->group, blocks, first + s->first_rank, r_c * r_c, run->sum, s->root, A));
 done:
-    mltfr_treesum_destroy(&sum);
     return st;
 }
 
@@ -144,13 +145,10 @@ mltfr_status mltfr_fisher_sample(mltfr_engine *e, mltfr_run *run, double aim)
 {
     mltfr_status st = MLTFR_OK;
     mltfr_routed *r = &run->routed;
-    mltfr_fisher *fresh = NULL;
     float *omega = NULL, *omega_in = NULL;
     row_sums *sums = NULL;
 
-    st = mltfr_fisher_create(e->K, e->r_c, &fresh);
-    if (st == MLTFR_OK)
-        st = RUN_TAKE(run, omega, mltfr_exchange_sent(r->plan));
+    st = RUN_TAKE(run, omega, mltfr_exchange_sent(r->plan));
     if (st == MLTFR_OK)
         st = RUN_TAKE(run, omega_in, r->received);
     if (st == MLTFR_OK)
@@ -158,11 +156,10 @@ mltfr_status mltfr_fisher_sample(mltfr_engine *e, mltfr_run *run, double aim)
     MLTFR_AGREE(e->comm, st);
     weigh_rows(e, run, aim, omega, sums);
     mltfr_exchange_forward(r->plan, sizeof *omega, omega, omega_in);
-    MLTFR_TRY(gather_sums(e, run, sums, fresh));
-    MLTFR_TRY(sum_all_A(e, run, omega_in, fresh));
-    mltfr_fisher_add(e->fisher, fresh, e->set->fisher_decay);
+    MLTFR_TRY(gather_sums(e, run, sums, e->fresh));
+    MLTFR_TRY(sum_all_A(e, run, omega_in, e->fresh));
+    mltfr_fisher_add(e->fisher, e->fresh, e->set->fisher_decay);
 done:
-    mltfr_fisher_destroy(&fresh);
     return st;
 }
 
@@ -217,17 +214,17 @@ done:
 }
 
 /* The same on each rank for itself. */
-static mltfr_status solve_here(const mltfr_engine *e, const double *lhs, double *W)
+static mltfr_status solve_here(mltfr_engine *e, const double *lhs, double *W)
 {
     mltfr_status st = MLTFR_OK;
     const int64_t n = e->r_c;
-    double *S = NULL;
+    double *S = NULL, *X = NULL;
 
-    MLTFR_TRY(MLTFR_NEW(S, n * n));
+    MLTFR_TRY(RUN_TAKE(&e->run, S, n * n));
+    MLTFR_TRY(RUN_TAKE(&e->run, X, n * e->spec.backbone.d));
     memcpy(S, lhs, (size_t)(n * n) * sizeof *S);
-    MLTFR_TRY(mltfr_spd_solve(n, e->spec.backbone.d, S, W));
+    MLTFR_TRY(mltfr_spd_solve(n, e->spec.backbone.d, S, W, X));
 done:
-    MLTFR_FREE(S);
     return st;
 }
 
@@ -277,21 +274,17 @@ mltfr_status mltfr_consensus_update(mltfr_engine *e, double *W_star)
     const int64_t n = e->r_c * e->spec.backbone.d;
     system_rooms x = {0};
 
-    st = MLTFR_NEW(x.W, e->K * n);
+    st = RUN_TAKE(&e->run, x.W, e->K * n);
     if (st == MLTFR_OK)
-        st = MLTFR_NEW(x.lhs, e->r_c * e->r_c);
+        st = RUN_TAKE(&e->run, x.lhs, e->r_c * e->r_c);
     if (st == MLTFR_OK)
-        st = MLTFR_NEW(x.rhs, n);
+        st = RUN_TAKE(&e->run, x.rhs, n);
     if (st == MLTFR_OK)
-        st = MLTFR_NEW(x.star, n);
+        st = RUN_TAKE(&e->run, x.star, n);
     MLTFR_AGREE(e->comm, st);
     MLTFR_TRY(solve_system(e, &x, W_star));
     e->at.consensus_started = true;
 done:
-    MLTFR_FREE(x.W);
-    MLTFR_FREE(x.lhs);
-    MLTFR_FREE(x.rhs);
-    MLTFR_FREE(x.star);
     return st;
 }
 

@@ -27,29 +27,20 @@ typedef struct {
     int32_t *J;
 } block_rooms;
 
-static mltfr_status make_rooms(const mltfr_engine *e, const mltfr_filter *f, block_rooms *r)
+static mltfr_status make_rooms(mltfr_engine *e, const mltfr_filter *f, block_rooms *r)
 {
     mltfr_status st = MLTFR_OK;
+    mltfr_room *rooms = e->item_rooms;
     const int64_t n = e->item_block, d = f->d, m = f->m;
 
-    MLTFR_TRY(MLTFR_NEW(r->q, n * d));
-    MLTFR_TRY(MLTFR_NEW(r->y, n * d));
-    MLTFR_TRY(MLTFR_NEW(r->s, n * m));
-    MLTFR_TRY(MLTFR_NEW(r->a, n * m));
-    MLTFR_TRY(MLTFR_NEW(r->J, n * m));
-    MLTFR_TRY(MLTFR_NEW(r->scratch, mltfr_filter_scratch(f)));
+    MLTFR_TRY(MLTFR_TAKE(&rooms[0], r->q, n * d));
+    MLTFR_TRY(MLTFR_TAKE(&rooms[1], r->y, n * d));
+    MLTFR_TRY(MLTFR_TAKE(&rooms[2], r->s, n * m));
+    MLTFR_TRY(MLTFR_TAKE(&rooms[3], r->a, n * m));
+    MLTFR_TRY(MLTFR_TAKE(&rooms[4], r->J, n * m));
+    MLTFR_TRY(MLTFR_TAKE(&rooms[5], r->scratch, mltfr_filter_scratch(f)));
 done:
     return st;
-}
-
-static void free_rooms(block_rooms *r)
-{
-    MLTFR_FREE(r->q);
-    MLTFR_FREE(r->y);
-    MLTFR_FREE(r->s);
-    MLTFR_FREE(r->a);
-    MLTFR_FREE(r->J);
-    MLTFR_FREE(r->scratch);
 }
 
 /* The filter of the items: the consensus's keys, without dropout. */
@@ -89,7 +80,6 @@ mltfr_status mltfr_inject_refresh(mltfr_engine *e)
     }
     MLTFR_TRY(mltfr_inject_apply(e));
 done:
-    free_rooms(&r);
     return st;
 }
 
@@ -126,7 +116,6 @@ static mltfr_status apply_mixture(mltfr_engine *e)
             e->E[at * d + i] += r.y[i];
     }
 done:
-    free_rooms(&r);
     return st;
 }
 
@@ -180,7 +169,6 @@ static mltfr_status mixture_blocks(mltfr_engine *e, mltfr_treesum *sum)
         mltfr_treesum_push(sum);
     }
 done:
-    free_rooms(&r);
     return st;
 }
 
@@ -191,7 +179,7 @@ static mltfr_status backward_mixture(mltfr_engine *e, int64_t width, mltfr_trees
     const int64_t d = e->spec.backbone.d, Md = s->M * d;
     float *g = e->params->dense.g, *total = NULL;
 
-    st = MLTFR_NEW(total, width);
+    st = MLTFR_TAKE(&e->item_rooms[6], total, width);
     if (st == MLTFR_OK)
         st = mixture_blocks(e, sum);
     MLTFR_AGREE(e->comm, st);
@@ -202,14 +190,13 @@ static mltfr_status backward_mixture(mltfr_engine *e, int64_t width, mltfr_trees
                   dense(e, g, "inject.w"), d);
     *dense(e, g, "consensus.log_tau") += total[2 * Md];
 done:
-    MLTFR_FREE(total);
     return st;
 }
 
 mltfr_status mltfr_inject_backward(mltfr_engine *e)
 {
     mltfr_status st = MLTFR_OK;
-    mltfr_treesum *sum = NULL;
+    mltfr_treesum **sum = &e->run.sum;
 
     if (!e->spec.inject || !mltfr_experts_on(e))
         return MLTFR_OK;
@@ -217,9 +204,8 @@ mltfr_status mltfr_inject_backward(mltfr_engine *e)
     const int64_t width = is_mixture(e) ? 2 * e->space[e->K].M * d + 1 : e->r_c * d;
 
     MLTFR_AGREE(e->comm,
-                mltfr_treesum_create(e->item_blocks, e->first_block, e->last_block, width, &sum));
-    MLTFR_TRY(is_mixture(e) ? backward_mixture(e, width, sum) : backward_static(e, sum));
+                mltfr_treesum_take(e->item_blocks, e->first_block, e->last_block, width, sum));
+    MLTFR_TRY(is_mixture(e) ? backward_mixture(e, width, *sum) : backward_static(e, *sum));
 done:
-    mltfr_treesum_destroy(&sum);
     return st;
 }

@@ -96,9 +96,10 @@ done:
     return st;
 }
 
-static mltfr_status stage_rooms(softmax *x, stage *s)
+static mltfr_status stage_rooms(softmax *x, int i)
 {
     mltfr_status st = MLTFR_OK;
+    stage *s = &x->stages[i];
     const mltfr_engine *e = x->e;
     const int64_t n = x->rows_most, own = (e->last_block - e->first_block) * x->strips;
 
@@ -108,7 +109,9 @@ static mltfr_status stage_rooms(softmax *x, stage *s)
     MLTFR_TRY(RUN_TAKE(x->run, s->target, n));
     MLTFR_TRY(RUN_TAKE(x->run, s->parts, 2 * n * x->span_own));
     MLTFR_TRY(RUN_TAKE(x->run, s->all, 2 * n * x->span_count));
-    MLTFR_TRY(mltfr_gather_create(e->comm, &s->gather));
+    if (x->run->gather[i] == NULL)
+        MLTFR_TRY(mltfr_gather_create(e->comm, &x->run->gather[i]));
+    s->gather = x->run->gather[i];
 done:
     return st;
 }
@@ -131,16 +134,17 @@ static mltfr_status softmax_rooms(softmax *x)
     MLTFR_TRY(RUN_TAKE(run, x->H_scaled, x->rows_most * x->d));
     MLTFR_TRY(RUN_TAKE(run, x->mix, x->rows_most * (x->d + 1)));
     MLTFR_TRY(RUN_TAKE(run, x->work, 2 * x->ld * own));
-    MLTFR_TRY(mltfr_treesum_create(e->item_blocks, e->first_block, e->last_block,
-                                   x->rows_most * (x->d + x->extra), &x->sum));
+    MLTFR_TRY(mltfr_treesum_take(e->item_blocks, e->first_block, e->last_block,
+                                 x->rows_most * (x->d + x->extra), &run->sum));
+    x->sum = run->sum;
     MLTFR_TRY(RUN_TAKE(run, x->sent_at, blocks + 1));
     x->sent_at[0] = 0;
     for (int64_t b = 0; b < blocks; b++)
         x->sent_at[b + 1] =
             x->sent_at[b] + answer_floats(x, x->span_own, mltfr_block_queries(run, b));
     MLTFR_TRY(RUN_TAKE(run, x->out, x->sent_at[blocks]));
-    MLTFR_TRY(stage_rooms(x, &x->stages[0]));
-    MLTFR_TRY(stage_rooms(x, &x->stages[1]));
+    MLTFR_TRY(stage_rooms(x, 0));
+    MLTFR_TRY(stage_rooms(x, 1));
 done:
     return st;
 }
@@ -480,8 +484,5 @@ mltfr_status mltfr_loss_softmax(mltfr_engine *e, mltfr_run *run, bool fisher)
     }
     MLTFR_TRY(return_answers(&x));
 done:
-    mltfr_treesum_destroy(&x.sum);
-    mltfr_gather_destroy(&x.stages[0].gather);
-    mltfr_gather_destroy(&x.stages[1].gather);
     return st;
 }

@@ -169,9 +169,9 @@ done:
 typedef struct {
     int64_t split, own, Md, width; /* parts of a leaf */
     int64_t *numbers;              /* global query numbers of one block */
-    mltfr_treesum *sum;
-    float *y, *dy, *dy_c, *dq; /* one block: [K][n][d], [K][n][d], [n][d]; dq: own queries */
-    float *load_share;         /* [K] */
+    mltfr_treesum *sum;            /* run->mixture_sum */
+    float *y, *dy, *dy_c, *dq;     /* one block: [K][n][d], [K][n][d], [n][d]; dq: own queries */
+    float *load_share;             /* [K] */
 } backward;
 
 static mltfr_status backward_rooms(mltfr_engine *e, mltfr_run *run, backward *w)
@@ -183,7 +183,9 @@ static mltfr_status backward_rooms(mltfr_engine *e, mltfr_run *run, backward *w)
     w->own = e->params->dense.n - w->split;
     w->Md = e->spec.consensus ? e->space[e->K].M * d : 0;
     w->width = w->own + w->Md * (e->spec.train_consensus_wv ? 2 : 1);
-    MLTFR_TRY(mltfr_treesum_create(run->batch->blocks, run->first, run->last, w->width, &w->sum));
+    MLTFR_TRY(
+        mltfr_treesum_take(run->batch->blocks, run->first, run->last, w->width, &run->mixture_sum));
+    w->sum = run->mixture_sum;
     MLTFR_TRY(RUN_TAKE(run, w->numbers, n));
     MLTFR_TRY(RUN_TAKE(run, w->y, e->K * n * d));
     MLTFR_TRY(RUN_TAKE(run, w->dy, e->K * n * d));
@@ -323,6 +325,5 @@ mltfr_status mltfr_mixture_backward_run(mltfr_engine *e, mltfr_run *run)
         mltfr_rmsnorm_backward(n, d, e->rms_eps, run->h + at * d, w.dq + at * d, run->dh + at * d);
     }
 done:
-    mltfr_treesum_destroy(&w.sum);
     return st;
 }

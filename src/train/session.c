@@ -229,14 +229,15 @@ mltfr_status mltfr_session_batch(const mltfr_session *s, int64_t epoch, int64_t 
     const mltfr_example **chosen = NULL;
     int32_t *lengths = NULL;
 
-    *out = NULL;
-    MLTFR_TRY(MLTFR_NEW(chosen, n));
-    MLTFR_TRY(MLTFR_NEW(lengths, n));
+    if (*out == NULL)
+        MLTFR_TRY(MLTFR_NEW(*out, 1));
+    MLTFR_TRY(MLTFR_TAKE(&(*out)->rooms[4], chosen, n));
+    MLTFR_TRY(MLTFR_TAKE(&(*out)->rooms[5], lengths, n));
     for (int64_t u = 0; u < n; u++) {
         chosen[u] = &s->examples[mltfr_rng_permute(key, (uint64_t)s->count, (uint64_t)(first + u))];
         lengths[u] = chosen[u]->n;
     }
-    MLTFR_TRY(mltfr_batch_create(n, lengths, out));
+    MLTFR_TRY(mltfr_batch_take(n, lengths, out));
     for (int64_t u = 0; u < n; u++) {
         const int32_t *ids = s->data->ids + chosen[u]->first;
         const size_t bytes = (size_t)lengths[u] * sizeof *ids;
@@ -244,7 +245,5 @@ mltfr_status mltfr_session_batch(const mltfr_session *s, int64_t epoch, int64_t 
         memcpy((*out)->targets + (*out)->off[u], ids + 1, bytes);
     }
 done:
-    MLTFR_FREE(chosen);
-    MLTFR_FREE(lengths);
     return st;
 }

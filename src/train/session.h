@@ -40,7 +40,8 @@ mltfr_status mltfr_session_imagine(mltfr_comm *comm, const mltfr_settings *set,
 /* Shapes of the model that data and spaces make.  @local */
 mltfr_params_spec mltfr_session_spec(const mltfr_session *s);
 
-/* Steps of an epoch; batch `i` of epoch `epoch`.  @local */
+/* Steps of an epoch; batch `i` of epoch `epoch`, in the memory of an earlier batch: *out is NULL at
+ * first.  @local */
 int64_t mltfr_session_steps(const mltfr_session *s);
 mltfr_status mltfr_session_batch(const mltfr_session *s, int64_t epoch, int64_t i,
                                  mltfr_batch **out);

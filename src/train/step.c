@@ -200,7 +200,6 @@ static mltfr_status backbone_backward(mltfr_engine *e, mltfr_run *run)
 {
     mltfr_status st = MLTFR_OK;
     const int64_t d = e->spec.backbone.d, width = mltfr_params_backbone_end(e->params);
-    mltfr_treesum *sum = NULL;
     int32_t *off = NULL;
     float *dx = NULL;
 
@@ -208,24 +207,23 @@ static mltfr_status backbone_backward(mltfr_engine *e, mltfr_run *run)
     if (st == MLTFR_OK)
         st = RUN_TAKE(run, off, run->batch->users + 1);
     if (st == MLTFR_OK)
-        st = mltfr_treesum_create(run->batch->blocks, run->first, run->last, width, &sum);
+        st = mltfr_treesum_take(run->batch->blocks, run->first, run->last, width, &run->sum);
     MLTFR_AGREE(e->comm, st);
     for (int64_t b = run->first; b < run->last; b++) {
         const mltfr_user_block block = user_block(e, run, b, off);
         const int64_t at = (block.row0 - run->row0) * d;
         mltfr_backbone_weights dw;
-        mltfr_params_view_backbone(e->params, mltfr_treesum_next(sum), 0, &dw);
+        mltfr_params_view_backbone(e->params, mltfr_treesum_next(run->sum), 0, &dw);
         mltfr_backbone_backward(&e->spec.backbone, &e->params->backbone_w, &block,
                                 run->kept + run->kept_at[b - run->first], run->scratch,
                                 run->dh + at, &dw, dx + at);
-        mltfr_treesum_push(sum);
+        mltfr_treesum_push(run->sum);
         if (run->mixes)
             mltfr_exchange_poll(run->routed.plan);
     }
-    MLTFR_TRY(mltfr_reduce_all(e->comm, run->batch->blocks, width, sum, e->params->dense.g));
+    MLTFR_TRY(mltfr_reduce_all(e->comm, run->batch->blocks, width, run->sum, e->params->dense.g));
     MLTFR_TRY(mltfr_items_return(e, run, dx));
 done:
-    mltfr_treesum_destroy(&sum);
     return st;
 }
 

@@ -24,6 +24,7 @@ typedef struct {
     mltfr_run_files files;
     mltfr_loop_state loop;
     mltfr_stop stop;
+    mltfr_batch *batch; /* of the step */
     mltfr_keeper keeper;
     int64_t steps_here;   /* done since this start */
     int64_t rows_here;    /* of this epoch, since this start */
@@ -237,33 +238,31 @@ done:
 }
 
 /* @local  @return MLTFR_STOPPED in place of the batch where this rank is to stop */
-static mltfr_status next_batch(trainer *t, int64_t epoch, int64_t i, mltfr_batch **out)
+static mltfr_status next_batch(trainer *t, int64_t epoch, int64_t i)
 {
     const mltfr_status st = mltfr_stop_look(&t->stop, t->steps_here);
 
-    return st != MLTFR_OK ? st : mltfr_session_batch(&t->session, epoch, i, out);
+    return st != MLTFR_OK ? st : mltfr_session_batch(&t->session, epoch, i, &t->batch);
 }
 
 static mltfr_status train_batch(trainer *t, int64_t epoch, int64_t i, int64_t *rows)
 {
     mltfr_status st = MLTFR_OK;
-    mltfr_batch *batch = NULL;
 
     mltfr_watchdog_phase("step");
-    MLTFR_AGREE(t->session.comm, next_batch(t, epoch, i, &batch));
+    MLTFR_AGREE(t->session.comm, next_batch(t, epoch, i));
     if (i == 0) {
         mltfr_watchdog_phase("start of an epoch");
         MLTFR_TRY(mltfr_schedule_epoch(&t->session, epoch));
         t->loop.epoch_loss = 0.;
         t->loop.epoch_rows = 0;
     }
-    MLTFR_TRY(mltfr_schedule_step(&t->session, batch));
+    MLTFR_TRY(mltfr_schedule_step(&t->session, t->batch));
     mltfr_timing_step(&t->timing, t->session.engine);
-    *rows = batch->rows;
+    *rows = t->batch->rows;
     t->steps_here++;
-    t->rows_here += batch->rows;
+    t->rows_here += t->batch->rows;
 done:
-    mltfr_batch_destroy(&batch);
     return st;
 }
 
@@ -442,6 +441,7 @@ done:
     st = mltfr_trace_file_end(comm, settings, st);
     mltfr_stop_end();
     mltfr_run_files_close(&t.files);
+    mltfr_batch_destroy(&t.batch);
     mltfr_session_close(&t.session);
     return st;
 }

@@ -39,7 +39,7 @@ static void add(int64_t n, float *restrict sum, const float *restrict x)
 
 static void canonical(bench *b)
 {
-    must(mltfr_treesum_reset(b->tree, b->blocks, b->first, b->last));
+    must(mltfr_treesum_take(b->blocks, b->first, b->last, b->width, &b->tree));
     for (int64_t i = b->first; i < b->last; i++) {
         add(b->width, mltfr_treesum_next(b->tree), b->block);
         mltfr_treesum_push(b->tree);

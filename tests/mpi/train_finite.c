@@ -29,7 +29,7 @@ static bool spoil(mltfr_session *s, const char *name, int rank, float value)
 static mltfr_status one_step(mltfr_session *s)
 {
     const int64_t steps = mltfr_session_steps(s), done = s->engine->at.step;
-    mltfr_batch *batch;
+    mltfr_batch *batch = NULL;
 
     MUST(mltfr_session_batch(s, done / steps + 1, done % steps, &batch));
     const mltfr_status st = mltfr_schedule_step(s, batch);

@@ -169,7 +169,7 @@ static void test_golden(mltfr_comm *comm)
 static void test_planted(mltfr_comm *comm, const mltfr_settings *set)
 {
     mltfr_session s;
-    mltfr_batch *batch;
+    mltfr_batch *batch = NULL;
 
     MUST(mltfr_session_open(comm, set, &s));
     planted_steps(&s, 3 * mltfr_session_steps(&s), NULL);

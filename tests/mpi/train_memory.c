@@ -37,7 +37,7 @@ static double train_a_little(mltfr_session *s, int64_t steps)
 
     MUST(mltfr_schedule_epoch(s, 1));
     for (int64_t i = 0; i < steps; i++) {
-        mltfr_batch *batch;
+        mltfr_batch *batch = NULL;
 
         MUST(mltfr_session_batch(s, 1, i, &batch));
         MUST(mltfr_schedule_step(s, batch));

@@ -134,7 +134,7 @@ static void test_causality(mltfr_comm *comm, const mltfr_settings *set)
 {
     const mltfr_purpose purposes[] = {MLTFR_TRAIN_DRY, MLTFR_TRAIN};
     mltfr_session s;
-    mltfr_batch *batch;
+    mltfr_batch *batch = NULL;
 
     open_trained(comm, set, STEPS, NULL, &s);
     for (size_t i = 0; i < sizeof purposes / sizeof *purposes; i++)
@@ -415,7 +415,7 @@ static void test_renewed_items(mltfr_comm *comm, mltfr_settings set, int inject)
 /* Ranks of the targets of every user's last position of a batch, nothing excluded. */
 static int64_t *rank_batch(const mltfr_session *s, int64_t *users, float *tiles)
 {
-    mltfr_batch *batch;
+    mltfr_batch *batch = NULL;
     int64_t *rank, *none;
     int32_t *targets;
 

@@ -13,7 +13,7 @@ static inline void planted_steps(mltfr_session *s, int64_t n, double *losses)
 
     for (int64_t i = 0; i < n; i++) {
         const int64_t done = s->engine->at.step, epoch = done / epoch_steps + 1;
-        mltfr_batch *batch;
+        mltfr_batch *batch = NULL;
 
         if (done % epoch_steps == 0)
             MUST(mltfr_schedule_epoch(s, epoch));

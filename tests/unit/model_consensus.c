@@ -135,7 +135,7 @@ typedef struct {
 /* Build and solve E18; returns the residual of E19. */
 static double solve(problem *p, const mltfr_fisher *fisher, mltfr_consensus_rule rule)
 {
-    double lhs[R * R];
+    double lhs[R * R], work[R * D];
 
     for (int64_t k = 0; k < K; k++) {
         p->W_k[k] = p->W[k];
@@ -148,7 +148,7 @@ static double solve(problem *p, const mltfr_fisher *fisher, mltfr_consensus_rule
     mltfr_consensus_system(fisher, rule, p->phi, lam, D, p->W_k, p->W_c, p->lhs, p->rhs);
     memcpy(lhs, p->lhs, sizeof lhs);
     memcpy(p->solved, p->rhs, sizeof p->solved);
-    assert_int_equal(mltfr_spd_solve(R, D, lhs, p->solved), MLTFR_OK);
+    assert_int_equal(mltfr_spd_solve(R, D, lhs, p->solved, work), MLTFR_OK);
     return mltfr_consensus_residual(R, D, p->lhs, p->rhs, p->solved);
 }
 

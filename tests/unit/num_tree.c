@@ -72,7 +72,7 @@ static void check_split(int64_t n, int ranks, uint64_t salt)
                            ? n
                            : first + (int64_t)mltfr_rng_below(key, (uint64_t)p, (uint64_t)left + 1);
 
-        assert_int_equal(mltfr_treesum_reset(sum, n, first, last), MLTFR_OK);
+        assert_int_equal(mltfr_treesum_take(n, first, last, WIDTH, &sum), MLTFR_OK);
         sum_range(sum, first, last);
         count +=
             append_parts(sum, n, (int64_t[]){first, last}, spans + count, parts + count * WIDTH);
