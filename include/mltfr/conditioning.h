@@ -21,6 +21,8 @@ typedef struct {
     bool wide; /**< rows are double, not float */
     /** Rows [first, first + rows) into out, float or double. */
     mltfr_status (*read)(void *context, int64_t first, int64_t rows, void *out);
+    /** Rows are not needed soon; NULL member: nothing is kept of them. */
+    void (*forget)(void *context);
     /** The token's string, `bytes` long, not ended by a 0; NULL member: there are no strings. */
     const char *(*string)(void *context, int64_t row, size_t *bytes);
     /** Does the tokenizer call it special?  NULL member: none is. */
@@ -74,6 +76,8 @@ typedef struct {
     uint64_t seed;            /**< which anchors are held out; draws of the controls */
     bool whole_words;         /**< in a vocabulary that marks where words start, only marked tokens
                                    are anchors; false: any token is (C16) */
+    bool merge_case;          /**< an anchor's row is the mean of all its tokens' rows (Word, word);
+                                   false: the lowest token's (E6) */
     int64_t block_rows;       /**< rows summed at a time: part of the bits of the result */
     const uint8_t *held_mask; /**< [held_count] over the anchors in place of held_out and seed, or
                                    NULL */

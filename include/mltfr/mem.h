@@ -37,6 +37,9 @@ size_t mltfr_mem_peak(void);
 /** Blocks that mltfr_alloc has given so far. */
 int64_t mltfr_mem_count(void);
 
+/** Give memory that was freed back to the system, which the allocator keeps for later. */
+void mltfr_mem_trim(void);
+
 /** MLTFR_TRY(MLTFR_NEW(p, n)): room for n objects of *p. */
 #define MLTFR_NEW(p, n) mltfr_alloc(&(p), (size_t)(n), sizeof *(p))
 #define MLTFR_FREE(p)   mltfr_release(&(p))

@@ -86,8 +86,20 @@ typedef struct {
     const int64_t *offsets; /**< [count + 1] into `strings`, from 0 */
 } mltfr_space;
 
-/** Write the group "spaces" of a file.  @collective{file}
- *  @param align   how they were aligned, for people
+/** The group "spaces" of a file on its way: {comm, file, K, r_c, r_s}, then each space once. */
+typedef struct {
+    mltfr_comm *comm;
+    mltfr_file *file;
+    int64_t K, r_c, r_s;
+    uint64_t digest; /**< of this rank's rows so far */
+} mltfr_spaces_writer;
+
+/** Write space k, K for the consensus space; then what all of them share.  @collective{file}
+ *  @param align  how they were aligned, for people */
+mltfr_status mltfr_spaces_put(mltfr_spaces_writer *writer, int64_t k, const mltfr_space *space);
+mltfr_status mltfr_spaces_put_end(const mltfr_spaces_writer *writer, const char *align);
+
+/** Both, for spaces that are all there.  @collective{file}
  *  @param spaces  [K + 1], the consensus space last */
 mltfr_status mltfr_spaces_write(mltfr_comm *comm, mltfr_file *file, int64_t K, int64_t r_c,
                                 int64_t r_s, const char *align, const mltfr_space spaces[]);

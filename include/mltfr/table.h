@@ -77,6 +77,10 @@ const char *mltfr_table_type(const mltfr_table *table);
  *          MLTFR_E_INTERNAL for rows outside the table */
 mltfr_status mltfr_table_read(const mltfr_table *table, int64_t first, int64_t rows, float *out);
 
+/** The rows are not needed soon: those read so far no longer count as this process's memory.
+ *  Reading them again brings them back. */
+void mltfr_table_forget(const mltfr_table *table);
+
 /** Are there strings?  And how many: as many as rows, or fewer where the table is padded. */
 bool mltfr_table_has_strings(const mltfr_table *table);
 int64_t mltfr_table_strings(const mltfr_table *table);

@@ -25,6 +25,7 @@ static mltfr_conditioning_options options_of(const mltfr_settings *s)
     o.shared_dim = s->tokens_shared_dim;
     o.specific_dim = s->tokens_specific_dim;
     o.whole_words = s->tokens_whole_words;
+    o.merge_case = s->tokens_merge_case;
     o.eps = s->tokens_eps;
     o.held_out = s->tokens_held_out;
     o.drop = s->tokens_drop;

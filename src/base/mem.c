@@ -2,6 +2,7 @@
  * reported and tests can insist that all of it was given back. */
 #include <mltfr/mem.h>
 
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -104,4 +105,11 @@ size_t mltfr_mem_peak(void)
 int64_t mltfr_mem_count(void)
 {
     return given;
+}
+
+void mltfr_mem_trim(void)
+{
+#ifdef __GLIBC__
+    malloc_trim(0);
+#endif
 }

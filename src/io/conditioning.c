@@ -18,6 +18,11 @@ static mltfr_status read_table(void *table, int64_t first, int64_t rows, void *o
     return mltfr_table_read(table, first, rows, out);
 }
 
+static void table_forget(void *table)
+{
+    mltfr_table_forget(table);
+}
+
 static const char *table_string(void *table, int64_t row, size_t *bytes)
 {
     return mltfr_table_string(table, row, bytes);
@@ -45,6 +50,7 @@ mltfr_table_source mltfr_table_as_source(mltfr_table *table, const char *name, c
                                 .rows = mltfr_table_rows(table),
                                 .width = mltfr_table_width(table),
                                 .read = read_table,
+                                .forget = table_forget,
                                 .string = strings ? table_string : NULL,
                                 .special = strings ? table_special : NULL,
                                 .digest = table_digest};
@@ -60,6 +66,7 @@ mltfr_conditioning_options mltfr_conditioning_defaults(void)
                                         .drop = .01,
                                         .seed = 1,
                                         .whole_words = true,
+                                        .merge_case = true,
                                         .block_rows = 1024};
 }
 
@@ -107,6 +114,7 @@ static void end_phase(mltfr_conditioner *c, mltfr_conditioning_phase phase)
     c->report->seconds[phase] += spent;
     if (spent > SHOWN_SECONDS && mltfr_progress_shown() != MLTFR_PROGRESS_NONE)
         mltfr_note("conditioning: %s, %.0f s", mltfr_conditioning_phase_name(phase), spent);
+    mltfr_mem_trim(); /* the next phase has other sizes */
     begin_phase(c);
 }
 
@@ -122,6 +130,7 @@ static mltfr_status load(mltfr_conditioner *c, const mltfr_table_source tables[]
         MLTFR_TRY(mltfr_llm_load(c, llm));
         MLTFR_TRY(mltfr_llm_clean(c, llm, r));
         MLTFR_TRY(mltfr_llm_mean(c, llm, &r->cosine));
+        mltfr_llm_forget(llm);
         snprintf(r->name, sizeof r->name, "%s", llm->source.name);
         r->rows = llm->V;
         r->width = llm->D;
@@ -138,7 +147,7 @@ static mltfr_status find_anchors(mltfr_conditioner *c)
     mltfr_status st = MLTFR_OK;
     mltfr_anchors *an = &c->anchors;
 
-    MLTFR_AGREE(c->comm, mltfr_anchors_find(c->llms, c->K, c->options->whole_words, an));
+    MLTFR_AGREE(c->comm, mltfr_anchors_find(c->llms, c->K, c->options, an));
     if (!c->pca)
         MLTFR_TRY(mltfr_anchors_hold_out(an, c->options));
     an->blocks = mltfr_blocks_of(c->comm, an->count, c->options->block_rows);
@@ -181,8 +190,10 @@ static mltfr_status align_anchors(mltfr_conditioner *c)
     mltfr_status st = MLTFR_OK;
     bool judged = c->anchors.held_count > 0;
 
-    for (int64_t k = 0; k < c->K; k++)
+    for (int64_t k = 0; k < c->K; k++) {
         MLTFR_TRY(mltfr_anchor_rows(c, &c->llms[k], false, c->llms[k].D, &c->llms[k].anchor_rows));
+        mltfr_llm_forget(&c->llms[k]);
+    }
     end_phase(c, MLTFR_PHASE_ANCHOR);
     MLTFR_TRY(c->options->align == MLTFR_ALIGN_PROCRUSTES ? mltfr_procrustes(c) : mltfr_gcca(c));
     end_phase(c, MLTFR_PHASE_ALIGN);
@@ -230,29 +241,38 @@ static void scale_first(mltfr_conditioner *c)
         mltfr_rows_scale(&c->llms[0].Z, i, 10);
 }
 
-static mltfr_status finish(mltfr_conditioner *c)
+/* A finished space goes to its file before the next one is made: of all Z only one is in memory. */
+mltfr_status mltfr_conditioner_finish(mltfr_conditioner *c, mltfr_spaces_writer *writer)
 {
     mltfr_status st = MLTFR_OK;
 
     for (int64_t k = 0; k < c->K; k++) {
+        mltfr_watchdog_phase("conditioning: finish");
         MLTFR_TRY(mltfr_finish(c, &c->llms[k], &c->report->llms[k].cosine_after));
         mltfr_llm_release(&c->llms[k]);
+        mltfr_llm_forget(&c->llms[k]);
+        MLTFR_TRY(mltfr_consensus_add(c, k));
+        if (k == 0 && c->options->control == MLTFR_CONTROL_SCALE)
+            scale_first(c);
+        end_phase(c, MLTFR_PHASE_FINISH);
+        if (writer == NULL)
+            continue;
+        mltfr_watchdog_phase("conditioning: write");
+        MLTFR_TRY(mltfr_conditioning_put(c, writer, k));
+        mltfr_rows_destroy(&c->llms[k].Z);
+        end_phase(c, MLTFR_PHASE_WRITE);
     }
-    MLTFR_TRY(mltfr_consensus_space(c));
-    if (c->options->control == MLTFR_CONTROL_SCALE)
-        scale_first(c);
     MLTFR_AGREE(c->comm, mltfr_report_spaces(c));
-    end_phase(c, MLTFR_PHASE_FINISH);
 done:
     return st;
 }
 
 /* ---- the whole ----------------------------------------------------------------------------- */
 
-mltfr_status mltfr_conditioner_run(mltfr_conditioner *c, mltfr_comm *comm,
-                                   const mltfr_table_source tables[], int64_t K,
-                                   const mltfr_conditioning_options *options,
-                                   mltfr_conditioning_report *report)
+mltfr_status mltfr_conditioner_align(mltfr_conditioner *c, mltfr_comm *comm,
+                                     const mltfr_table_source tables[], int64_t K,
+                                     const mltfr_conditioning_options *options,
+                                     mltfr_conditioning_report *report)
 {
     mltfr_status st = MLTFR_OK;
 
@@ -277,8 +297,6 @@ mltfr_status mltfr_conditioner_run(mltfr_conditioner *c, mltfr_comm *comm,
     end_phase(c, MLTFR_PHASE_ANCHOR);
     mltfr_watchdog_phase("conditioning: alignment");
     MLTFR_TRY(c->pca ? align_alone(c) : align_anchors(c));
-    mltfr_watchdog_phase("conditioning: finish");
-    MLTFR_TRY(finish(c));
 done:
     return st;
 }
@@ -303,9 +321,7 @@ mltfr_status mltfr_condition(mltfr_comm *comm, const mltfr_table_source tables[]
     mltfr_conditioner c;
     mltfr_status st = MLTFR_OK;
 
-    MLTFR_TRY(mltfr_conditioner_run(&c, comm, tables, K, options, report));
-    begin_phase(&c);
-    mltfr_watchdog_phase("conditioning: write");
+    MLTFR_TRY(mltfr_conditioner_align(&c, comm, tables, K, options, report));
     MLTFR_TRY(mltfr_conditioning_write(&c, out_path));
     end_phase(&c, MLTFR_PHASE_WRITE);
     report->memory = mltfr_report_memory(comm);

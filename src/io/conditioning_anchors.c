@@ -131,45 +131,51 @@ static int64_t run_end(const entry *list, int64_t count, int64_t i, const char *
     return j;
 }
 
-/* The lowest id of each LLM in a run: the first entry of each, as they are sorted. */
+/* A run as an anchor; its entries are sorted by LLM and id. */
 static void take_run(mltfr_anchors *a, const entry *list, int64_t first, int64_t end,
-                     const char *forms)
+                     const char *forms, bool merge)
 {
-    int64_t *ids = a->ids + a->count * a->K, at = a->offsets[a->count];
+    int64_t *ids = a->ids + a->count * a->K, *begins = a->begins + a->count * a->K;
+    int64_t at = a->offsets[a->count], i = first;
 
-    for (int64_t k = 0; k < a->K; k++)
-        ids[k] = -1;
-    for (int64_t i = end - 1; i >= first; i--)
-        ids[list[i].k] = list[i].id;
+    for (int64_t k = 0; k < a->K; k++) {
+        begins[k + 1] = begins[k];
+        ids[k] = i < end && list[i].k == k ? list[i].id : -1;
+        for (; i < end && list[i].k == k; i++)
+            if (merge || list[i].id == ids[k])
+                a->tokens[begins[k + 1]++] = list[i].id;
+    }
     memcpy(a->bytes + at, forms + list[first].at, list[first].bytes);
     a->offsets[++a->count] = at + (int64_t)list[first].bytes;
 }
 
-static mltfr_status choose(mltfr_anchors *a, const entry *list, int64_t count, const char *forms,
-                           size_t bytes)
+static mltfr_status choose(mltfr_anchors *a, const entry *list, int64_t count,
+                           const mltfr_text *forms, bool merge)
 {
     mltfr_status st = MLTFR_OK;
     int64_t llms, found = 0;
 
-    for (int64_t i = 0; i < count; i = run_end(list, count, i, forms, &llms)) {
-        run_end(list, count, i, forms, &llms);
+    for (int64_t i = 0; i < count;) {
+        i = run_end(list, count, i, forms->data, &llms);
         found += llms >= 2;
     }
-    MLTFR_TRY(MLTFR_NEW(a->bytes, bytes));
+    MLTFR_TRY(MLTFR_NEW(a->bytes, forms->size));
     MLTFR_TRY(MLTFR_NEW(a->offsets, found + 1));
     MLTFR_TRY(MLTFR_NEW(a->ids, found * a->K));
+    MLTFR_TRY(MLTFR_NEW(a->begins, found * a->K + 1));
+    MLTFR_TRY(MLTFR_NEW(a->tokens, merge ? count : found * a->K));
     MLTFR_TRY(MLTFR_NEW(a->held, found));
     for (int64_t i = 0, end; i < count; i = end) {
-        end = run_end(list, count, i, forms, &llms);
+        end = run_end(list, count, i, forms->data, &llms);
         if (llms >= 2)
-            take_run(a, list, i, end, forms);
+            take_run(a, list, i, end, forms->data, merge);
     }
 done:
     return st;
 }
 
-mltfr_status mltfr_anchors_find(const mltfr_llm llms[], int64_t K, bool whole_words,
-                                mltfr_anchors *out)
+mltfr_status mltfr_anchors_find(const mltfr_llm llms[], int64_t K,
+                                const mltfr_conditioning_options *options, mltfr_anchors *out)
 {
     mltfr_status st = MLTFR_OK;
     mltfr_text forms = {0};
@@ -180,9 +186,9 @@ mltfr_status mltfr_anchors_find(const mltfr_llm llms[], int64_t K, bool whole_wo
     for (int64_t k = 0; k < K; k++)
         room += llms[k].count;
     MLTFR_TRY(MLTFR_NEW(list, room));
-    MLTFR_TRY(collect(llms, K, whole_words, &forms, list, &count));
+    MLTFR_TRY(collect(llms, K, options->whole_words, &forms, list, &count));
     qsort_r(list, (size_t)count, sizeof *list, by_form, forms.data);
-    MLTFR_TRY(choose(out, list, count, forms.data, forms.size));
+    MLTFR_TRY(choose(out, list, count, &forms, options->merge_case));
 done:
     mltfr_text_destroy(&forms);
     MLTFR_FREE(list);
@@ -220,6 +226,8 @@ void mltfr_anchors_destroy(mltfr_anchors *a)
     MLTFR_FREE(a->bytes);
     MLTFR_FREE(a->offsets);
     MLTFR_FREE(a->ids);
+    MLTFR_FREE(a->begins);
+    MLTFR_FREE(a->tokens);
     MLTFR_FREE(a->held);
     a->count = 0;
 }

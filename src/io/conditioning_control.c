@@ -222,8 +222,8 @@ static int64_t split_rows(const mltfr_conditioner *c, int64_t k, int64_t *anchor
 
     memset(anchor, -1, (size_t)llm->count * sizeof *anchor);
     for (int64_t a = 0; a < an->count; a++)
-        if (an->ids[a * an->K + k] >= 0)
-            anchor[mltfr_llm_kept_index(llm, an->ids[a * an->K + k])] = a;
+        for (int64_t i = an->begins[a * an->K + k]; i < an->begins[a * an->K + k + 1]; i++)
+            anchor[mltfr_llm_kept_index(llm, an->tokens[i])] = a;
     for (int64_t i = 0; i < llm->count; i++) {
         other[i] = anchor[i] < 0 ? llm->kept[i] : -1;
         others += anchor[i] < 0;

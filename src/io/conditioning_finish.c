@@ -267,18 +267,24 @@ done:
     return st;
 }
 
-mltfr_status mltfr_consensus_space(mltfr_conditioner *c)
+static mltfr_status begin_consensus(mltfr_conditioner *c)
 {
-    mltfr_status st = MLTFR_OK;
     const mltfr_blocks *b = &c->anchors.blocks;
 
     if (c->anchors.count == 0)
-        return mltfr_comm_agree(c->comm, copy_shared(c));
+        return copy_shared(c);
     c->Zc_first = b->begin;
     c->Zc_total = c->anchors.count;
-    MLTFR_AGREE(c->comm,
-                mltfr_rows_create(&c->Zc, b->end - b->begin, c->r_c, c->llms[0].source.wide));
-    for (int64_t k = 0; k < c->K; k++)
+    return mltfr_rows_create(&c->Zc, b->end - b->begin, c->r_c, c->llms[0].source.wide);
+}
+
+mltfr_status mltfr_consensus_add(mltfr_conditioner *c, int64_t k)
+{
+    mltfr_status st = MLTFR_OK;
+
+    if (k == 0)
+        MLTFR_AGREE(c->comm, begin_consensus(c));
+    if (c->anchors.count > 0)
         MLTFR_TRY(add_shared(c, k));
 done:
     return st;

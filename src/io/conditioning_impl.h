@@ -88,8 +88,11 @@ typedef struct {
     int64_t count, K;
     char *bytes;      /**< the forms in byte order */
     int64_t *offsets; /**< [count + 1] */
-    int64_t *ids;     /**< [count][K] token ids, -1 where missing */
-    uint8_t *held;    /**< [count] held out? */
+    int64_t *ids;     /**< [count][K] lowest token ids, -1 where missing */
+    /** All tokens of anchor a in LLM k: tokens[begins[a K + k] .. begins[a K + k + 1]), rising;
+     * just the lowest where cases are not merged.  The anchor's row is the mean of theirs. */
+    int64_t *begins, *tokens;
+    uint8_t *held; /**< [count] held out? */
     int64_t held_count;
     mltfr_blocks blocks;
 } mltfr_anchors;
@@ -134,6 +137,8 @@ mltfr_status mltfr_llm_mean(mltfr_conditioner *c, mltfr_llm *llm, double *cosine
 mltfr_status mltfr_llm_cosine(mltfr_conditioner *c, const mltfr_llm *llm, int64_t width,
                               const double *sums, double *cosine);
 mltfr_status mltfr_llm_gram(mltfr_conditioner *c, mltfr_llm *llm, mltfr_matrix **S);
+/** Rows are not needed soon.  @local */
+void mltfr_llm_forget(mltfr_llm *llm);
 /** Free what is needed no more once there is Z; all of it.  @local */
 void mltfr_llm_release(mltfr_llm *llm);
 void mltfr_llm_destroy(mltfr_llm *llm);
@@ -141,8 +146,8 @@ void mltfr_llm_destroy(mltfr_llm *llm);
 /** conditioning_anchors.c: E6.  @local.  Bytes of a leading mark: U+0120, U+2581 or a blank. */
 size_t mltfr_mark_bytes(const char *s, size_t n);
 size_t mltfr_anchor_form(const char *s, size_t bytes, char *form);
-mltfr_status mltfr_anchors_find(const mltfr_llm llms[], int64_t K, bool whole_words,
-                                mltfr_anchors *out);
+mltfr_status mltfr_anchors_find(const mltfr_llm llms[], int64_t K,
+                                const mltfr_conditioning_options *options, mltfr_anchors *out);
 mltfr_status mltfr_anchors_hold_out(mltfr_anchors *anchors,
                                     const mltfr_conditioning_options *options);
 void mltfr_anchors_destroy(mltfr_anchors *anchors);
@@ -152,8 +157,8 @@ bool mltfr_anchor_in(const mltfr_anchors *anchors, int64_t a, int64_t k, bool he
 /** conditioning_control.c: tokens.control, the tables in place of those that were read. */
 mltfr_status mltfr_control_tables(mltfr_conditioner *c);
 
-/** conditioning_exchange.c: the rows of LLM k's anchors, to the ranks that have the anchors; from
- *  the table, or (finished) from Z. */
+/** conditioning_exchange.c: the rows of an LLM's anchors, the mean over the tokens of each, to the
+ *  ranks that have the anchors; from the table, or (finished) from Z. */
 mltfr_status mltfr_anchor_rows(mltfr_conditioner *c, mltfr_llm *llm, bool finished, int64_t cols,
                                mltfr_rows *out);
 
@@ -215,9 +220,10 @@ mltfr_status mltfr_whiten_columns(mltfr_conditioner *c, const mltfr_llm *llm,
 mltfr_status mltfr_specific(mltfr_conditioner *c, mltfr_llm *llm);
 mltfr_status mltfr_pca(mltfr_conditioner *c, mltfr_llm *llm);
 
-/** conditioning_finish.c: E10; and the mean cosine of its rows. */
+/** conditioning_finish.c: E10; and the mean cosine of its rows.  Then what LLM k, in their order,
+ *  adds to the consensus space. */
 mltfr_status mltfr_finish(mltfr_conditioner *c, mltfr_llm *llm, double *cosine);
-mltfr_status mltfr_consensus_space(mltfr_conditioner *c);
+mltfr_status mltfr_consensus_add(mltfr_conditioner *c, int64_t k);
 
 /** conditioning_report.c: what the anchors and the finished spaces add to the report; @local.  The
  *  most bytes that a rank has had resident. */
@@ -228,14 +234,16 @@ int64_t mltfr_report_memory(mltfr_comm *comm);
 const char *mltfr_align_name(const mltfr_conditioner *c);
 const char *mltfr_control_name(mltfr_control control);
 
-/** conditioning_write.c */
+/** conditioning_write.c: finish, and write all; one finished LLM's space. */
 mltfr_status mltfr_conditioning_write(mltfr_conditioner *c, const char *path);
+mltfr_status mltfr_conditioning_put(mltfr_conditioner *c, mltfr_spaces_writer *writer, int64_t k);
 
-/** conditioning.c: everything up to the file; and the end of it. */
-mltfr_status mltfr_conditioner_run(mltfr_conditioner *c, mltfr_comm *comm,
-                                   const mltfr_table_source tables[], int64_t K,
-                                   const mltfr_conditioning_options *options,
-                                   mltfr_conditioning_report *report);
+/** conditioning.c: E5-E9; E10, where `writer` is given into the file and out of memory; the end. */
+mltfr_status mltfr_conditioner_align(mltfr_conditioner *c, mltfr_comm *comm,
+                                     const mltfr_table_source tables[], int64_t K,
+                                     const mltfr_conditioning_options *options,
+                                     mltfr_conditioning_report *report);
+mltfr_status mltfr_conditioner_finish(mltfr_conditioner *c, mltfr_spaces_writer *writer);
 void mltfr_conditioner_destroy(mltfr_conditioner *c);
 
 #endif

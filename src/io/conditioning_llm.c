@@ -8,6 +8,12 @@
 #include <math.h>
 #include <string.h>
 
+void mltfr_llm_forget(mltfr_llm *llm)
+{
+    if (llm->source.forget != NULL)
+        llm->source.forget(llm->source.context);
+}
+
 void mltfr_llm_release(mltfr_llm *llm)
 {
     mltfr_rows_destroy(&llm->page);

@@ -238,7 +238,8 @@ static mltfr_status replay_gcca(mltfr_comm *comm, mltfr_file *file,
     mltfr_conditioner c;
     target t = {&c, file, "conditioning/expect"};
 
-    MLTFR_TRY(mltfr_conditioner_run(&c, comm, tables, K, options, &report));
+    MLTFR_TRY(mltfr_conditioner_align(&c, comm, tables, K, options, &report));
+    MLTFR_TRY(mltfr_conditioner_finish(&c, NULL));
     MLTFR_TRY(put_common(&t));
     for (int64_t k = 0; k < K; k++) {
         snprintf(t.group, NAME, "conditioning/expect/%lld", (long long)k);
@@ -259,7 +260,8 @@ static mltfr_status replay_pca(mltfr_comm *comm, mltfr_file *file, const mltfr_t
     mltfr_conditioner c;
     target t = {&c, file, "conditioning/expect/pca"};
 
-    MLTFR_TRY(mltfr_conditioner_run(&c, comm, table, 1, options, &report));
+    MLTFR_TRY(mltfr_conditioner_align(&c, comm, table, 1, options, &report));
+    MLTFR_TRY(mltfr_conditioner_finish(&c, NULL));
     MLTFR_TRY(put_vector(&t, "lam", c.llms[0].D, c.llms[0].lam));
     MLTFR_TRY(put_rows(&t, "Z", "Zh", &c.llms[0].Z, c.llms[0].first_kept, c.llms[0].count));
 done:
@@ -282,7 +284,7 @@ static mltfr_status read_options(mltfr_file *file, int64_t *K, mltfr_conditionin
         MLTFR_FAIL(MLTFR_E_DATA, "%s: %lld tables, 2 to %d are allowed", mltfr_file_path(file),
                    (long long)*K, MLTFR_MAX_LLMS);
     *o = mltfr_conditioning_defaults();
-    o->whole_words = false; /* the files follow C16 */
+    o->whole_words = o->merge_case = false; /* the files follow E6 and C16 */
     o->block_rows = BLOCK_ROWS;
     MLTFR_TRY(mltfr_file_get_i64(file, "/", "r_c", &o->shared_dim));
     MLTFR_TRY(mltfr_file_get_i64(file, "/", "r_s", &o->specific_dim));

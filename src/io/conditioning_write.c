@@ -56,7 +56,7 @@ static mltfr_status token_strings(const mltfr_llm *llm, parts *p)
     mltfr_status st = MLTFR_OK;
     const mltfr_table_source *t = &llm->source;
     const int64_t *ids = llm->kept + llm->first_kept;
-    int64_t n = llm->Z.rows;
+    int64_t n = llm->kept_before[llm->tokens.last] - llm->first_kept; /* Z may be gone */
     size_t bytes;
 
     MLTFR_TRY(MLTFR_NEW(p->offsets, n + 1));
@@ -129,23 +129,30 @@ done:
     return st;
 }
 
+mltfr_status mltfr_conditioning_put(mltfr_conditioner *c, mltfr_spaces_writer *writer, int64_t k)
+{
+    mltfr_status st = MLTFR_OK;
+    mltfr_space space;
+    parts held = {0};
+
+    MLTFR_AGREE(c->comm, k < c->K ? llm_space(&c->llms[k], &held, &space)
+                                  : consensus_part(c, &held, &space));
+    MLTFR_TRY(mltfr_spaces_put(writer, k, &space));
+done:
+    parts_free(&held);
+    return st;
+}
+
+/* The LLMs' spaces as they are finished, then the consensus space. */
 static mltfr_status write_spaces(mltfr_conditioner *c, mltfr_file *file)
 {
     mltfr_status st = MLTFR_OK;
-    mltfr_space *spaces = NULL;
-    parts *held = NULL;
+    mltfr_spaces_writer writer = {c->comm, file, c->K, c->r_c, c->r_s, 0};
 
-    MLTFR_AGREE(c->comm, MLTFR_NEW(spaces, c->K + 1));
-    MLTFR_AGREE(c->comm, MLTFR_NEW(held, c->K + 1));
-    for (int64_t k = 0; k < c->K; k++)
-        MLTFR_AGREE(c->comm, llm_space(&c->llms[k], &held[k], &spaces[k]));
-    MLTFR_AGREE(c->comm, consensus_part(c, &held[c->K], &spaces[c->K]));
-    MLTFR_TRY(mltfr_spaces_write(c->comm, file, c->K, c->r_c, c->r_s, c->report->align, spaces));
+    MLTFR_TRY(mltfr_conditioner_finish(c, &writer));
+    MLTFR_TRY(mltfr_conditioning_put(c, &writer, c->K));
+    MLTFR_TRY(mltfr_spaces_put_end(&writer, c->report->align));
 done:
-    for (int64_t k = 0; held != NULL && k <= c->K; k++)
-        parts_free(&held[k]);
-    MLTFR_FREE(held);
-    MLTFR_FREE(spaces);
     return st;
 }
 
@@ -230,6 +237,7 @@ static mltfr_status write_options(mltfr_conditioner *c, mltfr_file *file)
     MLTFR_TRY(mltfr_file_set_f64(file, "spaces", "drop", o->drop));
     MLTFR_TRY(mltfr_file_set_i64(file, "spaces", "seed", (int64_t)o->seed));
     MLTFR_TRY(mltfr_file_set_i64(file, "spaces", "whole_words", o->whole_words));
+    MLTFR_TRY(mltfr_file_set_i64(file, "spaces", "merge_case", o->merge_case));
     MLTFR_TRY(mltfr_file_set_i64(file, "spaces", "block_rows", o->block_rows));
     MLTFR_TRY(mltfr_file_set_i64(file, "spaces", "ranks", mltfr_comm_size(c->comm)));
     MLTFR_TRY(mltfr_file_set_i64(file, "spaces", "hub", c->report->hub));

@@ -103,24 +103,39 @@ done:
     return st;
 }
 
+mltfr_status mltfr_spaces_put(mltfr_spaces_writer *w, int64_t k, const mltfr_space *space)
+{
+    const int64_t width = k < w->K ? w->r_c + w->r_s : w->r_c;
+
+    w->digest += digest_rows(k, space->first, space->count, width, space->Z);
+    return write_space(w->comm, w->file, space, k, w->K, width);
+}
+
+mltfr_status mltfr_spaces_put_end(const mltfr_spaces_writer *w, const char *align)
+{
+    mltfr_status st = MLTFR_OK;
+    const uint64_t digest = digest_total(w->comm, w->digest);
+
+    MLTFR_TRY(mltfr_file_set_text(w->file, "spaces", "format", FORMAT));
+    MLTFR_TRY(mltfr_file_set_i64(w->file, "spaces", "version", VERSION));
+    MLTFR_TRY(mltfr_file_set_i64(w->file, "spaces", "K", w->K));
+    MLTFR_TRY(mltfr_file_set_i64(w->file, "spaces", "shared_dim", w->r_c));
+    MLTFR_TRY(mltfr_file_set_i64(w->file, "spaces", "specific_dim", w->r_s));
+    MLTFR_TRY(mltfr_file_set_text(w->file, "spaces", "align", align));
+    MLTFR_TRY(mltfr_file_set_i64(w->file, "spaces", "digest", (int64_t)digest));
+done:
+    return st;
+}
+
 mltfr_status mltfr_spaces_write(mltfr_comm *comm, mltfr_file *file, int64_t K, int64_t r_c,
                                 int64_t r_s, const char *align, const mltfr_space spaces[])
 {
     mltfr_status st = MLTFR_OK;
-    uint64_t digest = 0;
+    mltfr_spaces_writer w = {comm, file, K, r_c, r_s, 0};
 
-    for (int64_t k = 0; k <= K; k++) {
-        int64_t width = k < K ? r_c + r_s : r_c;
-        MLTFR_TRY(write_space(comm, file, &spaces[k], k, K, width));
-        digest += digest_rows(k, spaces[k].first, spaces[k].count, width, spaces[k].Z);
-    }
-    MLTFR_TRY(mltfr_file_set_text(file, "spaces", "format", FORMAT));
-    MLTFR_TRY(mltfr_file_set_i64(file, "spaces", "version", VERSION));
-    MLTFR_TRY(mltfr_file_set_i64(file, "spaces", "K", K));
-    MLTFR_TRY(mltfr_file_set_i64(file, "spaces", "shared_dim", r_c));
-    MLTFR_TRY(mltfr_file_set_i64(file, "spaces", "specific_dim", r_s));
-    MLTFR_TRY(mltfr_file_set_text(file, "spaces", "align", align));
-    MLTFR_TRY(mltfr_file_set_i64(file, "spaces", "digest", (int64_t)digest_total(comm, digest)));
+    for (int64_t k = 0; k <= K; k++)
+        MLTFR_TRY(mltfr_spaces_put(&w, k, &spaces[k]));
+    MLTFR_TRY(mltfr_spaces_put_end(&w, align));
 done:
     return st;
 }

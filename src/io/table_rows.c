@@ -59,6 +59,13 @@ done:
     return st;
 }
 
+void mltfr_table_forget(const mltfr_table *table)
+{
+    const mltfr_table_tensor *t = table->tensor;
+
+    mltfr_image_forget(t->image, t->offset, t->bytes);
+}
+
 mltfr_status mltfr_table_tensor_hash(const mltfr_table_tensor *tensor, uint64_t *out)
 {
     XXH64_state_t *state = XXH64_createState();

@@ -104,7 +104,7 @@ def clean(T, strings, special):
 
 
 def forms_of(strings, kept):
-    """Surface form -> lowest token id; in a vocabulary that marks words, of marked tokens only."""
+    """Surface form -> its token ids; in a vocabulary that marks words, of marked tokens only."""
     marked = np.mean([strings[i][:1] in ("\u0120", "\u2581") for i in kept]) > .1
     out = {}
     for i in kept:
@@ -113,16 +113,25 @@ def forms_of(strings, kept):
         if start:
             s = s[1:]
         if (start or not marked) and re.fullmatch("[A-Za-z]{2,}", s):
-            out.setdefault(s.lower(), i)
+            out.setdefault(s.lower(), []).append(i)
     return out
 
 
 def find_anchors(tables):
     forms = [forms_of(strings, kept) for _, strings, kept in tables]
     words = sorted(f for f in set().union(*forms) if sum(f in d for d in forms) >= 2)
-    ids = np.array([[d.get(w, -1) for d in forms] for w in words])
+    ids = [[d.get(w, []) for w in words] for d in forms]
     held = np.array([hashlib.blake2b(w.encode(), digest_size=4).digest() < b"\x33\x33\x33\x33" for w in words])
     return words, ids, held
+
+
+def mean_rows(X, ids):
+    """For each anchor the mean of its tokens' rows; zero where there is none."""
+    count = np.array([len(i) for i in ids])
+    have = count > 0
+    out = np.zeros((len(ids), X.shape[1]), X.dtype)
+    out[have] = np.add.reduceat(X[np.concatenate(ids).astype(int)], (np.cumsum(count) - count)[have])
+    return out / np.maximum(count, 1)[:, None].astype(X.dtype)
 
 
 # ---------------------------------------------------------------- E7, E8, C19
@@ -133,20 +142,21 @@ def eig(S):
 
 
 def gcca(tables, ids, held, eps, real):
-    have, fit, K = ids >= 0, ~held, ids.shape[1]
+    have, fit, K = np.array([[len(i) > 0 for i in k] for k in ids]).T, ~held, len(ids)
     C, Q = [], []
     for k, (T, _, _) in enumerate(tables):
-        rows = T[ids[fit & have[:, k], k]].astype(real)
+        anchors = mean_rows(T, ids[k])
+        rows = anchors[fit & have[:, k]].astype(real)
         mean = rows.mean(0)
         rows -= mean
         lam, U = eig(rows.T @ rows / len(rows))
         C.append(U * (lam + eps * lam.mean()) ** -.5)
-        Q.append(np.where(have[:, k:k + 1], T[ids[:, k]] - mean, 0).astype(real) @ C[k].astype(real))
+        Q.append(np.where(have[:, k:k + 1], anchors - mean, 0).astype(real) @ C[k].astype(real))
     Qf, weight = np.hstack(Q)[fit], K / have[fit].sum(1)
     _, E = eig((Qf * weight[:, None].astype(real)).T @ Qf / fit.sum())
     narrow = min(q.shape[1] for q in Q)
     E = np.split(E[:, :narrow], np.cumsum([q.shape[1] for q in Q])[:-1])
-    return C, Q, E
+    return C, Q, E, have
 
 
 def unit(Z):
@@ -203,9 +213,9 @@ def main():
     phase("read")
     words, ids, held = find_anchors(tables)
     phase("anchors")
-    C, Q, E = gcca(tables, ids, held, 1e-2, real)
+    C, Q, E, have = gcca(tables, ids, held, 1e-2, real)
     phase("align")
-    corr, found = judge(Q, E, ids >= 0, held, r_c)
+    corr, found = judge(Q, E, have, held, r_c)
     del Q
     phase("judge")
     Z = [finish(T, kept, c @ e[:, :r_c], r_s, real) for (T, _, kept), c, e in zip(tables, C, E)]
@@ -213,9 +223,8 @@ def main():
     for k, (T, _, kept) in enumerate(tables):
         row = np.full(len(T), -1)
         row[kept] = np.arange(len(kept))
-        here = ids[:, k] >= 0
-        Zc[here] += Z[k][row[ids[here, k]], :r_c]
-    Zc /= (ids >= 0).sum(1)[:, None]
+        Zc += mean_rows(Z[k][:, :r_c], [row[i] for i in ids[k]])
+    Zc /= have.sum(1)[:, None]
     phase("finish")
     with h5py.File(args.out, "w") as f:
         for k, (spec, (_, strings, kept)) in enumerate(zip(args.tables, tables)):

@@ -25,6 +25,30 @@ static void check_ranks(mltfr_comm *comm, mltfr_comm *self, planted tables[], in
     mltfr_comm_barrier(comm);
 }
 
+/* ---- case ---------------------------------------------------------------------------------- */
+
+/* Word and word, which lie on different ranks, mean together what the other LLM's word does. */
+static void test_merged_case(mltfr_comm *comm, mltfr_comm *self)
+{
+    planted tables[2] = {default_table(0), default_table(1)};
+    mltfr_conditioning_options o = small_options();
+    mltfr_conditioning_report merged, lowest;
+
+    tables[0].named = WORDS / 2;
+    tables[1].cased = 8;
+    o.merge_case = false;
+    MUST(make(comm, tables, 2, &o, path[0], &lowest));
+    o.merge_case = true;
+    MUST(make(comm, tables, 2, &o, path[0], &merged));
+    CHECK(merged.anchors == lowest.anchors, "%d and %d anchors", (int)merged.anchors,
+          (int)lowest.anchors);
+    CHECK(merged.p_at_1 > .9 && lowest.p_at_1 < .5, "P@1 %g, of the lowest token %g", merged.p_at_1,
+          lowest.p_at_1);
+    check_ranks(comm, self, tables, 2, &o, "merged case");
+    mltfr_conditioning_clear(&merged);
+    mltfr_conditioning_clear(&lowest);
+}
+
 /* ---- procrustes ---------------------------------------------------------------------------- */
 
 /* Fewer anchors than dimensions: GCCA refuses, rotations find held-out words. */
@@ -396,6 +420,7 @@ int main(int argc, char **argv)
     mltfr_log_setup(1, true); /* no warnings: they are meant */
     for (int i = 0; i < 2; i++)
         snprintf(path[i], sizeof path[i], "io_alignment.%d.np%d.h5", i, mltfr_comm_size(comm));
+    test_merged_case(comm, self);
     test_procrustes(comm, self);
     test_gaussian(comm, self);
     test_joint_missing(comm);

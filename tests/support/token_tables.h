@@ -24,6 +24,7 @@ typedef struct {
     int64_t bad_row; /* holds a NaN; -1: none */
     int64_t family;  /* words of one family mean nearly the same; 1: none do */
     int64_t named;   /* only the first words have a string that others may share */
+    double cased;    /* not 0: words come twice, as Word and word, this far from their mean */
     double turned;   /* rows of LLM 0, of its width, turned and with this noise; 0: as above */
 } planted;
 
@@ -72,10 +73,13 @@ static void make_row(const planted *p, int64_t row, float *out)
     int64_t word = row - EXTRA, from = p->shuffled && word >= 0 ? (word * 77 + 13) % WORDS : word;
     double turned[MOST_WIDTH];
 
+    if (p->cased > 0)
+        from %= WORDS / 2;
     if (p->turned > 0)
         turned_row(p, from, turned);
     for (int64_t j = 0; j < p->width; j++) {
         double x = p->turned > 0 ? turned[j] : planted_value(p, from, j);
+        x += (from == word ? 1 : -1) * p->cased * planted_normal(40 + p->k, from, j);
         out[j] = row == p->bad_row ? NAN : (float)(p->scale * x);
     }
 }
@@ -101,14 +105,19 @@ static const char *planted_string(void *context, int64_t row, size_t *bytes)
     static const char *const extra[EXTRA] = {"<s>", "<0x0A>", "<unused7>"};
     static char text[32];
     int64_t word = row - EXTRA;
+    char first = p->k == 1 ? 'A' : 'a';
 
+    if (p->cased > 0 && word >= WORDS / 2) {
+        word -= WORDS / 2;
+        first = 'a';
+    }
     if (row < EXTRA)
         snprintf(text, sizeof text, "%s", extra[row]);
     else if (word % (7 + p->k) == 0 || word >= p->named)
         snprintf(text, sizeof text, "#%d", (int)word);
     else
         snprintf(text, sizeof text, "%s%c%c%c", p->k == 0 ? "\xc4\xa0" : "",
-                 (char)((p->k == 1 ? 'A' : 'a') + word / 26 / 26), (char)('a' + word / 26 % 26),
+                 (char)(first + word / 26 / 26), (char)('a' + word / 26 % 26),
                  (char)('a' + word % 26));
     *bytes = strlen(text);
     return text;

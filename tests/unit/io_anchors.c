@@ -74,6 +74,8 @@ static mltfr_llm llm_of(words *w, int64_t count)
     return (mltfr_llm){.source = {.context = w, .string = word}, .kept = all_ids, .count = count};
 }
 
+static const mltfr_conditioning_options as_in_e6 = {0}; /* any token, the lowest of a form */
+
 static void test_anchors(void **state)
 {
     static const char *const a[] = {"Zoo",
@@ -91,7 +93,7 @@ static void test_anchors(void **state)
     mltfr_anchors an;
 
     (void)state;
-    assert_int_equal(mltfr_anchors_find(llms, 3, false, &an), MLTFR_OK);
+    assert_int_equal(mltfr_anchors_find(llms, 3, &as_in_e6, &an), MLTFR_OK);
     assert_int_equal(an.count, 3);
     assert_memory_equal(an.bytes, "catdogzoo", 9);
     assert_int_equal(an.offsets[3], 9);
@@ -99,9 +101,43 @@ static void test_anchors(void **state)
     mltfr_anchors_destroy(&an);
 
     llms[1].source.string = NULL; /* without strings: no anchors with the others */
-    assert_int_equal(mltfr_anchors_find(llms, 3, false, &an), MLTFR_OK);
+    assert_int_equal(mltfr_anchors_find(llms, 3, &as_in_e6, &an), MLTFR_OK);
     assert_int_equal(an.count, 1);
     assert_memory_equal(an.bytes, "zoo", 3);
+    mltfr_anchors_destroy(&an);
+    assert_int_equal(mltfr_mem_now(), 0);
+}
+
+/* All tokens of a form, by LLM and rising; the marks of whole_words count before. */
+static void test_merged_case(void **state)
+{
+    static const char *const a[] = {"\xc4\xa0owl", "\xc4\xa0Owl", "owl", "\xc4\xa0OWL",
+                                    "\xc4\xa0"
+                                    "bee"};
+    static const char *const b[] = {"bee", "owl", "Bee"};
+    static const int64_t marked[] = {4, 0, 2, 0, 1, 3, 1}, every[] = {4, 0, 2, 0, 1, 2, 3, 1};
+    static const int64_t ends[] = {0, 1, 3, 6, 7}, ids[] = {4, 0, 0, 1};
+    words w[2] = {{a}, {b}};
+    mltfr_llm llms[2] = {llm_of(&w[0], 5), llm_of(&w[1], 3)};
+    mltfr_conditioning_options o = {.merge_case = true, .whole_words = true};
+    mltfr_anchors an;
+
+    (void)state;
+    assert_int_equal(mltfr_anchors_find(llms, 2, &o, &an), MLTFR_OK);
+    assert_int_equal(an.count, 2);
+    assert_memory_equal(an.bytes, "beeowl", 6);
+    assert_memory_equal(an.ids, ids, sizeof ids);
+    assert_memory_equal(an.begins, ends, sizeof ends);
+    assert_memory_equal(an.tokens, marked, sizeof marked);
+    mltfr_anchors_destroy(&an);
+
+    o.whole_words = false;
+    assert_int_equal(mltfr_anchors_find(llms, 2, &o, &an), MLTFR_OK);
+    assert_memory_equal(an.tokens, every, sizeof every);
+    mltfr_anchors_destroy(&an);
+
+    assert_int_equal(mltfr_anchors_find(llms, 2, &as_in_e6, &an), MLTFR_OK);
+    assert_memory_equal(an.tokens, ids, sizeof ids);
     mltfr_anchors_destroy(&an);
     assert_int_equal(mltfr_mem_now(), 0);
 }
@@ -121,8 +157,8 @@ static void test_held_out(void **state)
     (void)state;
     o.held_out = .5;
     for (o.seed = 0; o.seed < 20; o.seed++) { /* bee, fox, owl are 1, 4, 5 of six */
-        assert_int_equal(mltfr_anchors_find(full, 2, false, &x), MLTFR_OK);
-        assert_int_equal(mltfr_anchors_find(part, 2, false, &y), MLTFR_OK);
+        assert_int_equal(mltfr_anchors_find(full, 2, &as_in_e6, &x), MLTFR_OK);
+        assert_int_equal(mltfr_anchors_find(part, 2, &as_in_e6, &y), MLTFR_OK);
         assert_int_equal(mltfr_anchors_hold_out(&x, &o), MLTFR_OK);
         assert_int_equal(mltfr_anchors_hold_out(&y, &o), MLTFR_OK);
         assert_int_equal(y.held[0], x.held[1]);
@@ -146,7 +182,7 @@ static void test_mask(void **state)
     mltfr_anchors an;
 
     (void)state;
-    assert_int_equal(mltfr_anchors_find(llms, 2, false, &an), MLTFR_OK);
+    assert_int_equal(mltfr_anchors_find(llms, 2, &as_in_e6, &an), MLTFR_OK);
     o.held_mask = mask;
     o.held_count = 2;
     assert_int_equal(mltfr_anchors_hold_out(&an, &o), MLTFR_E_DATA);
@@ -162,8 +198,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_odd_tokens), cmocka_unit_test(test_forms),
-        cmocka_unit_test(test_anchors),    cmocka_unit_test(test_held_out),
-        cmocka_unit_test(test_mask),
+        cmocka_unit_test(test_anchors),    cmocka_unit_test(test_merged_case),
+        cmocka_unit_test(test_held_out),   cmocka_unit_test(test_mask),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
