@@ -112,14 +112,13 @@ mltfr_status mltfr_reduce_all(mltfr_comm *comm, int64_t n, int64_t width, mltfr_
 }
 
 mltfr_status mltfr_reduce_to(mltfr_comm *comm, int64_t n, const int64_t first[], int64_t width,
-                             mltfr_treesum *mine, int root, float *out)
+                             const float *parts, int root, float *out)
 {
     mltfr_status st = MLTFR_OK;
     int64_t held[comm->size], bytes[comm->size];
     mltfr_span *spans = NULL;
     float *all = NULL;
-    int mine_held, count = 0;
-    float *parts = mltfr_treesum_parts(mine, &mine_held);
+    int count = 0;
 
     st = MLTFR_TAKE(&comm->rooms->spans, spans, comm->size * MLTFR_TREE_SPANS);
     if (st == MLTFR_OK)

@@ -17,8 +17,10 @@ mltfr_status mltfr_reduce_all(mltfr_comm *comm, int64_t n, int64_t width, mltfr_
                               float *out);
 
 /** The same with any first block of each rank (first[size] = n); out is set on the root only.
- *  @collective{comm}  @param first  [size + 1], rising, the same on every rank */
+ *  @collective{comm}
+ *  @param first  [size + 1], rising, the same on every rank
+ *  @param parts  mltfr_treesum_parts of the own blocks; NULL where there are none */
 mltfr_status mltfr_reduce_to(mltfr_comm *comm, int64_t n, const int64_t first[], int64_t width,
-                             mltfr_treesum *mine, int root, float *out);
+                             const float *parts, int root, float *out);
 
 #endif

@@ -363,7 +363,8 @@ done:
 
 /* ---- all of it ----------------------------------------------------------------------------- */
 
-static void say_rates(bench *b)
+/* positions: of a step. */
+static void say_rates(bench *b, double positions)
 {
     const mltfr_rates *r = &b->rates;
 
@@ -374,8 +375,9 @@ static void say_rates(bench *b)
         1e6 * r->latency, 1e-9 * r->bandwidth);
     mltfr_text_add(b->lines.json,
                    "],\n \"rates\":{\"backbone\":%.6g,\"loss\":%.6g,\"experts\":%.6g,\"adam\":%.6g,"
-                   "\"rest\":%.6g,\"latency\":%.6g,\"bandwidth\":%.6g}}\n",
-                   r->backbone, r->loss, r->experts, r->adam, r->rest, r->latency, r->bandwidth);
+                   "\"rest\":%.6g,\"latency\":%.6g,\"bandwidth\":%.6g,\"positions\":%.6g}}\n",
+                   r->backbone, r->loss, r->experts, r->adam, r->rest, r->latency, r->bandwidth,
+                   positions);
 }
 
 static mltfr_status measure_model(bench *b)
@@ -394,7 +396,7 @@ static mltfr_status measure_model(bench *b)
     }
     MLTFR_TRY(measure_checkpoint(b));
     mltfr_rates_of(&b->session, &plain, experts ? &mixed : NULL, &b->rates);
-    say_rates(b);
+    say_rates(b, plain.rows / (double)plain.steps);
 done:
     return st;
 }

@@ -122,6 +122,7 @@ typedef struct {
     /* kept as well */
     mltfr_treesum *sum, *mixture_sum; /* one after the other; under way beside experts' sums */
     mltfr_room total;                 /* of an expert's sum */
+    mltfr_room parts[MLTFR_MAX_LLMS]; /* of sums of experts that are shared */
     mltfr_gather *gather[2];          /* of the softmax's stages */
 } mltfr_run;
 

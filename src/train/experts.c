@@ -17,6 +17,7 @@
 #include <mltfr/rng.h>
 
 #include <math.h>
+#include <stdbool.h>
 #include <string.h>
 
 /* ---- weights ------------------------------------------------------------------------------- */
@@ -283,8 +284,6 @@ static void backward_blocks(mltfr_engine *e, mltfr_run *run, int64_t k, mltfr_tr
     const int64_t d = e->spec.backbone.d, blocks = run->batch->blocks, Md = e->space[k].M * d;
     const double begin = mltfr_seconds();
 
-    if (first_block(e, run, k, e->rank) == first_block(e, run, k, e->rank + 1))
-        return;
     const mltfr_filter f = mltfr_expert_filter(e, k, run->train);
 
     for (int64_t b = 0; b < blocks; b++) {
@@ -315,9 +314,41 @@ static void weight_gradients(mltfr_engine *e, int64_t k, const float *sum)
     e->balance.seconds += mltfr_seconds() - begin;
 }
 
+/* Do others than its owner compute blocks of expert k? */
+static bool is_shared(const mltfr_engine *e, const mltfr_run *run, int64_t k)
+{
+    const int owner = e->space[k].owner;
+
+    return first_block(e, run, k, owner + 1) - first_block(e, run, k, owner) < run->batch->blocks;
+}
+
+/* Own blocks of expert k.  What the owner has alone is finished; else the sums are kept in parts.
+ */
+static mltfr_status backward_own(mltfr_engine *e, mltfr_run *run, int64_t k, float **parts)
+{
+    mltfr_status st = MLTFR_OK;
+    const int64_t width = 2 * e->space[k].M * e->spec.backbone.d + 1;
+    int count;
+
+    MLTFR_TRY(mltfr_treesum_take(run->batch->blocks, first_block(e, run, k, e->rank),
+                                 first_block(e, run, k, e->rank + 1), width, &run->sum));
+    backward_blocks(e, run, k, run->sum);
+    const float *sums = mltfr_treesum_parts(run->sum, &count);
+
+    if (!is_shared(e, run, k)) {
+        weight_gradients(e, k, sums);
+        goto done;
+    }
+    MLTFR_TRY(MLTFR_TAKE(&run->parts[k], *parts, count * width));
+    memcpy(*parts, sums, (size_t)(count * width) * sizeof **parts);
+done:
+    return st;
+}
+
 /* before: how this rank fared with the experts before k; the others of this group must learn it
  * here, or they would wait for a rank that has given up. */
-static mltfr_status backward_expert(mltfr_engine *e, mltfr_run *run, int64_t k, mltfr_status before)
+static mltfr_status backward_shared(mltfr_engine *e, mltfr_run *run, int64_t k, const float *parts,
+                                    mltfr_status before)
 {
     mltfr_status st = before;
     const mltfr_token_space *s = &e->space[k];
@@ -326,16 +357,29 @@ static mltfr_status backward_expert(mltfr_engine *e, mltfr_run *run, int64_t k, 
     float *total = NULL;
 
     if (st == MLTFR_OK)
-        st = mltfr_treesum_take(blocks, first[e->rank], first[e->rank + 1], width, &run->sum);
-    if (st == MLTFR_OK)
         st = MLTFR_TAKE(&run->total, total, e->rank == s->owner ? width : 0);
     MLTFR_AGREE(s->group, st);
-    backward_blocks(e, run, k, run->sum);
     MLTFR_TRY(
-        mltfr_reduce_to(s->group, blocks, first + s->first_rank, width, run->sum, s->root, total));
+        mltfr_reduce_to(s->group, blocks, first + s->first_rank, width, parts, s->root, total));
     if (e->rank == s->owner)
         weight_gradients(e, k, total);
 done:
+    return st;
+}
+
+/* All that needs no other rank comes first, so that nobody waits for an expert that is not theirs.
+ */
+static mltfr_status backward_experts(mltfr_engine *e, mltfr_run *run)
+{
+    mltfr_status st = MLTFR_OK;
+    float *parts[MLTFR_MAX_LLMS] = {NULL};
+
+    for (int64_t k = 0; st == MLTFR_OK && k < e->K; k++)
+        if (first_block(e, run, k, e->rank) < first_block(e, run, k, e->rank + 1))
+            st = backward_own(e, run, k, &parts[k]);
+    for (int64_t k = 0; k < e->K; k++)
+        if (e->space[k].group != NULL && is_shared(e, run, k))
+            st = backward_shared(e, run, k, parts[k], st);
     return st;
 }
 
@@ -364,10 +408,7 @@ mltfr_status mltfr_experts_backward(mltfr_engine *e, mltfr_run *run)
     mltfr_routed *r = &run->routed;
 
     mltfr_exchange_end(r->plan);
-    for (int64_t k = 0; k < e->K; k++)
-        if (e->space[k].group != NULL)
-            st = backward_expert(e, run, k, st);
-    MLTFR_AGREE(e->comm, st);
+    MLTFR_AGREE(e->comm, backward_experts(e, run));
     if (r->dq != NULL)
         mltfr_exchange_reverse(r->plan, e->spec.backbone.d * (int64_t)sizeof(float), r->dq,
                                r->dq_back);

@@ -7,7 +7,9 @@
 #include <math.h>
 #include <string.h>
 
-enum { EVALUATED_ITEMS = 4096 }; /* at a time, for 256 users (evaluate.c) */
+/* For 256 users, scores are kept of so many items, of more items only those of a tile (evaluate.c).
+ */
+enum { KEPT_ITEMS = 65536, TILE_ITEMS = 4096 };
 
 /* Numbers of a dense slab: the backbone; with the mixture. */
 static double backbone_numbers(const mltfr_params_spec *s)
@@ -79,12 +81,15 @@ static double sum_bytes(const mltfr_plan *plan, const mltfr_plan_share *x)
         return 4. * levels * widest;
     const double Md = (double)x->space[e->K].M * d;
     const double mixture = mixture_numbers(&e->spec) + Md;
-    double expert = 0.;
+    double parts = 0.;
 
-    for (int64_t k = 0; k < e->K; k++)
-        if (x->holds[k] && 2. * (double)x->space[k].M * d > expert)
-            expert = 2. * (double)x->space[k].M * d;
-    return 4. * levels * (mixture + (expert > widest ? expert : widest));
+    for (int64_t k = 0; k < e->K; k++) {
+        const double expert = 2. * (double)x->space[k].M * d;
+        if (x->routed[k] > 0. && expert > widest)
+            widest = expert;
+        parts += x->parts[k] * expert;
+    }
+    return 4. * levels * (mixture + widest) + 4. * parts;
 }
 
 static double loss_bytes(const mltfr_plan *plan, const mltfr_plan_share *x)
@@ -119,7 +124,7 @@ void mltfr_memory_of(const mltfr_plan *plan, const mltfr_plan_share *x,
         x->sent * (12. * d + 12.) + x->received * (12. * d + 12. * m + 8. + 4. * (double)e->r_c);
     bytes[MLTFR_MEMORY_SUMS] = sum_bytes(plan, x);
     bytes[MLTFR_MEMORY_LOSS] = loss_bytes(plan, x);
-    bytes[MLTFR_MEMORY_SCRATCH] = 1024. * (I < EVALUATED_ITEMS ? I : EVALUATED_ITEMS) +
+    bytes[MLTFR_MEMORY_SCRATCH] = 1024. * (I <= KEPT_ITEMS ? I : TILE_ITEMS) +
                                   (e->K > 0 ? 512. * (double)plan->set->filter_pool : 0.);
     if (plan->set->checkpoint_async) /* a copy of what it writes */
         bytes[MLTFR_MEMORY_SCRATCH] +=

@@ -144,6 +144,9 @@ static void share_experts(const mltfr_plan *plan, mltfr_plan_share *x)
             x->routed[k] += plan->routed[b * e->K + k];
         for (int p = 0; p < e->size; p++)
             x->helpers[k] += p != x->space[k].owner && first[p] < first[p + 1];
+        for (int p = 0; x->helpers[k] > 0. && p < e->size; p++)
+            if (p == e->rank || e->rank == x->space[k].owner)
+                x->parts[k] += mltfr_tree_cover(plan->batch->blocks, first[p], first[p + 1], NULL);
         x->received += x->routed[k];
     }
     x->sent = e->K > 0 ? x->rows * (double)e->k_r * (1. - plan->set->router_dropout) : 0.;

@@ -250,26 +250,32 @@ done:
     return st;
 }
 
+/* The own tokens of one space: nobody else is needed, so no rank waits for another's LLM. */
+static mltfr_status score_space(level_a *x)
+{
+    mltfr_status st = MLTFR_OK;
+    const int64_t d = x->e->spec.backbone.d;
+
+    MLTFR_TRY(MLTFR_NEW(x->Kt, TOKEN_BLOCK * d));
+    MLTFR_TRY(MLTFR_NEW(x->tile, QUERY_BLOCK * TOKEN_BLOCK));
+    MLTFR_TRY(MLTFR_NEW(x->best, x->n * x->e->m));
+    score_own(x);
+done:
+    MLTFR_FREE(x->Kt);
+    MLTFR_FREE(x->tile);
+    return st;
+}
+
 /* before: as in experts.c, of the spaces before this one. */
 static mltfr_status refresh_space(level_a *x, explorer *next, mltfr_status before)
 {
     mltfr_status st = before;
-    const int64_t d = x->e->spec.backbone.d;
 
-    if (st == MLTFR_OK)
-        st = MLTFR_NEW(x->Kt, TOKEN_BLOCK * d);
-    if (st == MLTFR_OK)
-        st = MLTFR_NEW(x->tile, QUERY_BLOCK * TOKEN_BLOCK);
-    if (st == MLTFR_OK)
-        st = MLTFR_NEW(x->best, x->n * x->e->m);
     MLTFR_AGREE(x->s->group, st);
-    score_own(x);
     MLTFR_TRY(share_votes(x));
     count_votes(x);
     MLTFR_TRY(choose(x, next));
 done:
-    MLTFR_FREE(x->Kt);
-    MLTFR_FREE(x->tile);
     MLTFR_FREE(x->best);
     MLTFR_FREE(x->in);
     MLTFR_FREE(x->mine);
@@ -281,12 +287,18 @@ mltfr_status mltfr_refresh_pools(mltfr_engine *e, int64_t n, const float *q,
                                  mltfr_explore_of *explore, void *context)
 {
     mltfr_status st = MLTFR_OK;
+    const int64_t spaces = e->K + e->spec.consensus;
+    level_a x[MLTFR_MAX_LLMS + 1];
 
-    for (int64_t k = 0; k < e->K + e->spec.consensus; k++) {
-        level_a x = {.e = e, .s = &e->space[k], .n = n, .q = q};
+    for (int64_t k = 0; k < spaces; k++) {
+        x[k] = (level_a){.e = e, .s = &e->space[k], .n = n, .q = q};
+        if (st == MLTFR_OK && x[k].s->group != NULL)
+            st = score_space(&x[k]);
+    }
+    for (int64_t k = 0; k < spaces; k++) {
         explorer next = {explore, context, k};
-        if (x.s->group != NULL)
-            st = refresh_space(&x, &next, st);
+        if (x[k].s->group != NULL)
+            st = refresh_space(&x[k], &next, st);
     }
     MLTFR_AGREE(e->comm, st);
     mltfr_experts_project(e);

@@ -84,6 +84,7 @@ static void make_cut(int which, int64_t n, int size, int64_t first[])
 static void test_root(mltfr_comm *comm, int64_t n, int which)
 {
     const int size = mltfr_comm_size(comm), me = mltfr_comm_rank(comm);
+    int count;
     int64_t first[size + 1];
     mltfr_treesum *sum;
     float out[WIDTH];
@@ -91,7 +92,8 @@ static void test_root(mltfr_comm *comm, int64_t n, int which)
     make_cut(which, n, size, first);
     sum = sum_of(n, first[me], first[me + 1], WIDTH);
     memset(out, 0x55, sizeof out);
-    MUST(mltfr_reduce_to(comm, n, first, WIDTH, sum, which % size, out));
+    MUST(mltfr_reduce_to(comm, n, first, WIDTH, mltfr_treesum_parts(sum, &count), which % size,
+                         out));
     if (me == which % size)
         check_sum("sum for the root", n, WIDTH, out);
     mltfr_treesum_destroy(&sum);
