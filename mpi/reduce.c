@@ -93,18 +93,22 @@ done:
     return st;
 }
 
-mltfr_status mltfr_reduce_all(mltfr_comm *comm, int64_t n, int64_t width, mltfr_treesum *mine,
+/* Of one rank: the tree is one part. */
+static void whole_tree(int64_t n, int64_t width, const float *parts, float *out)
+{
+    if (n > 0)
+        memcpy(out, parts, (size_t)width * sizeof *out);
+    else
+        memset(out, 0, (size_t)width * sizeof *out);
+}
+
+mltfr_status mltfr_reduce_all(mltfr_comm *comm, int64_t n, int64_t width, const float *parts,
                               float *out)
 {
     int64_t blocks[comm->size + 1];
-    int held;
-    float *parts = mltfr_treesum_parts(mine, &held);
 
-    if (comm->size == 1) { /* the whole tree is one part */
-        if (held == 1)
-            memcpy(out, parts, (size_t)width * sizeof *out);
-        else
-            memset(out, 0, (size_t)width * sizeof *out);
+    if (comm->size == 1) {
+        whole_tree(n, width, parts, out);
         return MLTFR_OK;
     }
     even_shares(n, comm->size, blocks);
@@ -120,6 +124,11 @@ mltfr_status mltfr_reduce_to(mltfr_comm *comm, int64_t n, const int64_t first[],
     float *all = NULL;
     int count = 0;
 
+    if (first[root] == 0 && first[root + 1] == n) { /* the others have nothing to send */
+        if (comm->rank == root)
+            whole_tree(n, width, parts, out);
+        return MLTFR_OK;
+    }
     st = MLTFR_TAKE(&comm->rooms->spans, spans, comm->size * MLTFR_TREE_SPANS);
     if (st == MLTFR_OK)
         count = cover_all(n, comm->size, first, spans, held);

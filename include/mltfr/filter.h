@@ -4,6 +4,8 @@
 #ifndef MLTFR_FILTER_H
 #define MLTFR_FILTER_H
 
+#include <mltfr/tree.h>
+
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -36,14 +38,31 @@ void mltfr_filter_forward(const mltfr_filter *filter, int64_t n, const float *q,
                           const int64_t *rows, float *scratch, int32_t *J, float *s, float *a,
                           float *y);
 
-/** Backward with J fixed (E13).
- *  @param dy         [n][d]
- *  @param dKt, dVt   [M][d], added to; dVt may be NULL (consensus: C4)
- *  @param dlogtau    added to
- *  @param dq         [n][d] output, or NULL where the query is detached */
-void mltfr_filter_backward(const mltfr_filter *filter, int64_t n, const float *q,
-                           const int64_t *rows, const int32_t *J, const float *s, const float *a,
-                           const float *dy, float *dKt, float *dVt, float *dlogtau, float *dq);
+/** Rows of one expert by block, with what forward left of them. */
+typedef struct {
+    int64_t blocks;
+    const int64_t *at, *count; /**< [blocks]: rows [at, at + count) of each; `at` rises */
+    const float *q, *dy;       /**< [.][d] */
+    const int64_t *number;     /**< global row numbers, may be NULL where dropout is 0 */
+    const int32_t *J;          /**< [.][m], and s and a too */
+    const float *s, *a;
+} mltfr_filter_rows;
+
+/** Numbers of scratch that so many blocks and rows need. */
+int64_t mltfr_filter_backward_scratch(const mltfr_filter *filter, int64_t blocks, int64_t rows);
+
+/** Backward with J fixed (E13), row by row.
+ *  @param scratch  [mltfr_filter_backward_scratch()], for mltfr_filter_sum
+ *  @param dq       [.][d] output, or NULL where the query is detached */
+void mltfr_filter_backward(const mltfr_filter *filter, const mltfr_filter_rows *rows,
+                           int64_t *scratch, float *dq);
+
+/** Then the gradients of the pool's keys and values and of log tau, summed over the blocks
+ *  [span.lo, span.hi) of the rows as a node of the canonical tree (mltfr/tree.h).
+ *  @param values  false: Vt has no gradient (consensus: C4)
+ *  @param out     [M][d] dKt, then with `values` [M][d] dVt, then dlogtau */
+void mltfr_filter_sum(const mltfr_filter *filter, const mltfr_filter_rows *rows, int64_t *scratch,
+                      mltfr_span span, bool values, float *out);
 
 /** x = sum_j a_j Z_j over columns [0, width) of Z_pool [M][ldz], without dropout (E17, C12).
  *  @param x  [n][width], output */

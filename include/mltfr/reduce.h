@@ -10,10 +10,10 @@
 /** Sum over n blocks of vectors of `width` floats; rank p owns the blocks [first(p), first(p + 1))
  *  of mltfr_share_first(n, size, p).  Each rank adds the columns of one stretch of the vector.
  *  @collective{comm}
- *  @param mine  this rank's running sum, all its blocks pushed; its parts are overwritten
- *  @param out   [width], the sum, on every rank
+ *  @param parts  [mltfr_tree_cover of the own blocks][width]: sums of this rank's maximal nodes
+ *  @param out    [width], the sum, on every rank
  *  @return MLTFR_E_NOMEM, the same on every rank */
-mltfr_status mltfr_reduce_all(mltfr_comm *comm, int64_t n, int64_t width, mltfr_treesum *mine,
+mltfr_status mltfr_reduce_all(mltfr_comm *comm, int64_t n, int64_t width, const float *parts,
                               float *out);
 
 /** The same with any first block of each rank (first[size] = n); out is set on the root only.

@@ -43,7 +43,8 @@ mltfr_status mltfr_treesum_create(int64_t n, int64_t first, int64_t last, int64_
 float *mltfr_treesum_next(mltfr_treesum *sum);
 /** The next block's value is there. */
 void mltfr_treesum_push(mltfr_treesum *sum);
-/** After the last push: the partial sums of the rank's maximal nodes, [count][width] in order. */
+/** After the last push: the partial sums of the rank's maximal nodes, [count][width] in order;
+ *  count may be NULL. */
 float *mltfr_treesum_parts(mltfr_treesum *sum, int *count);
 /** Back to the first block, for another sum over the same blocks. */
 void mltfr_treesum_rewind(mltfr_treesum *sum);

@@ -176,7 +176,8 @@ void mltfr_treesum_push(mltfr_treesum *sum)
 
 float *mltfr_treesum_parts(mltfr_treesum *sum, int *count)
 {
-    *count = sum->count;
+    if (count != NULL)
+        *count = sum->count;
     return sum->buffers;
 }
 

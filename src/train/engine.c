@@ -235,10 +235,6 @@ void mltfr_engine_destroy(mltfr_engine **engine)
     for (size_t i = 0; i < sizeof e->run.rooms / sizeof e->run.rooms[0]; i++)
         mltfr_room_release(&e->run.rooms[i]);
     mltfr_treesum_destroy(&e->run.sum);
-    mltfr_treesum_destroy(&e->run.mixture_sum);
-    mltfr_room_release(&e->run.total);
-    for (int64_t k = 0; k < MLTFR_MAX_LLMS; k++)
-        mltfr_room_release(&e->run.parts[k]);
     for (int i = 0; i < 2; i++)
         mltfr_gather_destroy(&e->run.gather[i]);
     for (size_t i = 0; i < sizeof e->item_rooms / sizeof e->item_rooms[0]; i++)

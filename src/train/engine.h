@@ -23,6 +23,9 @@
 
 enum { TOKEN_BLOCK = 1024, ITEM_BLOCKS = 64, QUERY_BLOCK = 256, RUN_ROOMS = 128 };
 
+/* Rooms of a run that several experts use in turn; the others are taken one after another. */
+enum { ROOM_FILTER, ROOM_NODES, ROOM_TOTAL, FIRST_FREE_ROOM };
+
 /* One token space on the ranks that share it: LLM k, or the consensus space (k = K, all ranks). All
  * sharers have its pool and weights, so that any of them can compute routed rows; the owner has
  * Adam's state. */
@@ -109,6 +112,7 @@ typedef struct {
     mltfr_routes routes;    /* own queries */
     float *y_c, *s_c, *a_c; /* consensus: [queries][d], [queries][m] */
     int32_t *J_c;
+    int64_t *number; /* own queries: global numbers */
     mltfr_routed routed;
     float *H;                    /* h' of all queries [Q][d] */
     float *dh;                   /* gradient of own h' [queries][d] */
@@ -120,10 +124,8 @@ typedef struct {
     mltfr_room rooms[RUN_ROOMS]; /* one for each array above, kept between batches */
     int next_room;
     /* kept as well */
-    mltfr_treesum *sum, *mixture_sum; /* one after the other; under way beside experts' sums */
-    mltfr_room total;                 /* of an expert's sum */
-    mltfr_room parts[MLTFR_MAX_LLMS]; /* of sums of experts that are shared */
-    mltfr_gather *gather[2];          /* of the softmax's stages */
+    mltfr_treesum *sum;      /* one after the other */
+    mltfr_gather *gather[2]; /* of the softmax's stages */
 } mltfr_run;
 
 /* Own rows of items with a gradient in this step: all, or those listed. */
@@ -175,7 +177,7 @@ typedef struct mltfr_engine {
     int32_t *J_I; /* [item_rows][m], item.inject: mixture; also s_I, a_I */
     float *s_I, *a_I;
     float *Vt_I;              /* [M][d] Z_pool W_I of the consensus pool */
-    mltfr_room item_rooms[7]; /* of one item block's mixture (inject.c) */
+    mltfr_room item_rooms[8]; /* of one item block's mixture (inject.c) */
     mltfr_touched touched;
     int64_t *frequency; /* sampled by frequency: cumulative training counts [I + 1], else NULL */
     /* experts */
@@ -284,6 +286,12 @@ mltfr_status mltfr_inject_backward(mltfr_engine *e); /* dE' to dE, dW_I, ...; @c
 void mltfr_experts_project(mltfr_engine *e); /* Kt, Vt from the weights, when they are needed */
 void mltfr_experts_share(mltfr_engine *e);   /* owner's weights to the sharers */
 mltfr_filter mltfr_expert_filter(const mltfr_engine *e, int64_t k, bool train);
+/* Floats of its gradients: [dKt | dVt | dlogtau]; the consensus has dVt with rule none only. */
+int64_t mltfr_filter_width(const mltfr_engine *e, int64_t k);
+/* E13 of filter k on the user blocks from `first` on.  nodes: sums of their maximal nodes, [count]
+ * [width] */
+mltfr_status mltfr_filter_nodes(mltfr_engine *e, mltfr_run *run, int64_t k, int64_t first,
+                                const mltfr_filter_rows *rows, float *dq, float *nodes);
 /* Each begins what the next one ends: rows travel while the caller computes and polls.
  * @collective, each of them */
 mltfr_status mltfr_experts_route(mltfr_engine *e, mltfr_run *run);    /* plan and q */

@@ -17,7 +17,6 @@
 #include <mltfr/rng.h>
 
 #include <math.h>
-#include <stdbool.h>
 #include <string.h>
 
 /* ---- weights ------------------------------------------------------------------------------- */
@@ -62,6 +61,17 @@ mltfr_filter mltfr_expert_filter(const mltfr_engine *e, int64_t k, bool train)
                           .tau = expf(*s->log_tau),
                           .dropout = train ? (float)e->set->filter_dropout : 0.f,
                           .key = mltfr_mix64(key + (uint64_t)k)};
+}
+
+/* Do the values have a gradient? */
+static bool has_values(const mltfr_engine *e, int64_t k)
+{
+    return k < e->K || e->spec.train_consensus_wv;
+}
+
+int64_t mltfr_filter_width(const mltfr_engine *e, int64_t k)
+{
+    return (has_values(e, k) ? 2 : 1) * e->space[k].M * e->spec.backbone.d + 1;
 }
 
 /* ---- routes -------------------------------------------------------------------------------- */
@@ -260,7 +270,7 @@ mltfr_status mltfr_experts_forward(mltfr_engine *e, mltfr_run *run)
             continue;
         const mltfr_filter f = mltfr_expert_filter(e, k, run->train);
         float *scratch = NULL;
-        MLTFR_TRY(MLTFR_TAKE(&run->rooms[0], scratch, mltfr_filter_scratch(&f)));
+        MLTFR_TRY(MLTFR_TAKE(&run->rooms[ROOM_FILTER], scratch, mltfr_filter_scratch(&f)));
         for (int64_t b = 0; b < blocks; b++) {
             const int64_t at = r->recv_at[k * blocks + b];
             if (at >= 0)
@@ -277,27 +287,80 @@ done:
     return st;
 }
 
-/* All routed blocks of expert k here: E13 into the running sum [dKt | dVt | dlogtau]. */
-static void backward_blocks(mltfr_engine *e, mltfr_run *run, int64_t k, mltfr_treesum *sum)
+mltfr_status mltfr_filter_nodes(mltfr_engine *e, mltfr_run *run, int64_t k, int64_t first,
+                                const mltfr_filter_rows *rows, float *dq, float *nodes)
+{
+    mltfr_status st = MLTFR_OK;
+    const mltfr_filter f = mltfr_expert_filter(e, k, run->train);
+    mltfr_span spans[MLTFR_TREE_SPANS];
+    const int count = mltfr_tree_cover(run->batch->blocks, first, first + rows->blocks, spans);
+    int64_t n = 0, *scratch = NULL;
+
+    for (int64_t b = 0; b < rows->blocks; b++)
+        n += rows->count[b];
+    MLTFR_TRY(MLTFR_TAKE(&run->rooms[ROOM_FILTER], scratch,
+                         mltfr_filter_backward_scratch(&f, rows->blocks, n)));
+    mltfr_filter_backward(&f, rows, scratch, dq);
+    for (int i = 0; i < count; i++)
+        mltfr_filter_sum(&f, rows, scratch, (mltfr_span){spans[i].lo - first, spans[i].hi - first},
+                         has_values(e, k), nodes + i * mltfr_filter_width(e, k));
+done:
+    return st;
+}
+
+/* The routed blocks of expert k that are computed here. */
+static mltfr_status backward_blocks(mltfr_engine *e, mltfr_run *run, int64_t k, float *nodes)
 {
     mltfr_routed *r = &run->routed;
-    const int64_t d = e->spec.backbone.d, blocks = run->batch->blocks, Md = e->space[k].M * d;
-    const double begin = mltfr_seconds();
+    const int64_t first = first_block(e, run, k, e->rank),
+                  last = first_block(e, run, k, e->rank + 1);
+    int64_t count[last - first + 1];
 
-    const mltfr_filter f = mltfr_expert_filter(e, k, run->train);
+    if (first == last)
+        return MLTFR_OK;
+    for (int64_t b = first; b < last; b++)
+        count[b - first] = r->count[b * e->K + k];
+    const mltfr_filter_rows rows = {.blocks = last - first,
+                                    .at = r->recv_at + k * run->batch->blocks + first,
+                                    .count = count,
+                                    .q = r->q,
+                                    .dy = r->dy,
+                                    .number = r->number,
+                                    .J = r->J,
+                                    .s = r->s,
+                                    .a = r->a};
 
-    for (int64_t b = 0; b < blocks; b++) {
-        const int64_t at = r->recv_at[k * blocks + b];
-        if (at < 0)
-            continue;
-        float *leaf = mltfr_treesum_next(sum);
-        mltfr_filter_backward(&f, r->count[b * e->K + k], r->q + at * d, r->number + at,
-                              r->J + at * e->m, r->s + at * e->m, r->a + at * e->m, r->dy + at * d,
-                              leaf, leaf + Md, leaf + 2 * Md,
-                              r->dq == NULL ? NULL : r->dq + at * d);
-        mltfr_treesum_push(sum);
+    return mltfr_filter_nodes(e, run, k, first, &rows, r->dq, nodes);
+}
+
+/* What an expert's gradients need here: nodes of the own blocks, and the sum where it is owned. */
+typedef struct {
+    float *nodes, *total;
+} expert_sums;
+
+static mltfr_status take_sums(mltfr_engine *e, mltfr_run *run, expert_sums sums[])
+{
+    mltfr_status st = MLTFR_OK;
+    int64_t at[e->K + 1], owned = 0;
+    float *nodes = NULL, *total = NULL;
+
+    at[0] = 0;
+    for (int64_t k = 0; k < e->K; k++) {
+        const int64_t first = first_block(e, run, k, e->rank);
+        const int64_t last = first_block(e, run, k, e->rank + 1);
+        const int count = mltfr_tree_cover(run->batch->blocks, first, last, NULL);
+
+        at[k + 1] = at[k] + count * mltfr_filter_width(e, k);
+        owned += e->rank == e->space[k].owner ? mltfr_filter_width(e, k) : 0;
     }
-    e->balance.seconds += mltfr_seconds() - begin;
+    MLTFR_TRY(MLTFR_TAKE(&run->rooms[ROOM_NODES], nodes, at[e->K]));
+    MLTFR_TRY(MLTFR_TAKE(&run->rooms[ROOM_TOTAL], total, owned));
+    for (int64_t k = 0; k < e->K; k++) {
+        sums[k] = (expert_sums){nodes + at[k], total};
+        total += e->rank == e->space[k].owner ? mltfr_filter_width(e, k) : 0;
+    }
+done:
+    return st;
 }
 
 /* The owner turns the sum into gradients of the weights. */
@@ -306,80 +369,25 @@ static void weight_gradients(mltfr_engine *e, int64_t k, const float *sum)
     const mltfr_token_space *s = &e->space[k];
     const int64_t d = e->spec.backbone.d, Md = s->M * d;
     float *g = e->params->expert[k].g;
-    const double begin = mltfr_seconds();
 
     mltfr_gemm_tn(d, s->width, s->M, sum, d, s->Zh_pool, s->width, 0.f, g, s->width);
     mltfr_gemm_tn(s->width, d, s->M, s->Z_pool, s->width, sum + Md, d, 0.f, g + d * s->width, d);
     g[2 * d * s->width] = sum[2 * Md];
-    e->balance.seconds += mltfr_seconds() - begin;
 }
 
-/* Do others than its owner compute blocks of expert k? */
-static bool is_shared(const mltfr_engine *e, const mltfr_run *run, int64_t k)
-{
-    const int owner = e->space[k].owner;
-
-    return first_block(e, run, k, owner + 1) - first_block(e, run, k, owner) < run->batch->blocks;
-}
-
-/* Own blocks of expert k.  What the owner has alone is finished; else the sums are kept in parts.
- */
-static mltfr_status backward_own(mltfr_engine *e, mltfr_run *run, int64_t k, float **parts)
+/* Sums of expert k's nodes to its owner.  before: how this rank fared with the experts before k;
+ * the others of this group must learn it here, or they would wait for a rank that has given up. */
+static mltfr_status sum_expert(mltfr_engine *e, mltfr_run *run, int64_t k, const expert_sums *sums,
+                               mltfr_status before)
 {
     mltfr_status st = MLTFR_OK;
-    const int64_t width = 2 * e->space[k].M * e->spec.backbone.d + 1;
-    int count;
-
-    MLTFR_TRY(mltfr_treesum_take(run->batch->blocks, first_block(e, run, k, e->rank),
-                                 first_block(e, run, k, e->rank + 1), width, &run->sum));
-    backward_blocks(e, run, k, run->sum);
-    const float *sums = mltfr_treesum_parts(run->sum, &count);
-
-    if (!is_shared(e, run, k)) {
-        weight_gradients(e, k, sums);
-        goto done;
-    }
-    MLTFR_TRY(MLTFR_TAKE(&run->parts[k], *parts, count * width));
-    memcpy(*parts, sums, (size_t)(count * width) * sizeof **parts);
-done:
-    return st;
-}
-
-/* before: how this rank fared with the experts before k; the others of this group must learn it
- * here, or they would wait for a rank that has given up. */
-static mltfr_status backward_shared(mltfr_engine *e, mltfr_run *run, int64_t k, const float *parts,
-                                    mltfr_status before)
-{
-    mltfr_status st = before;
     const mltfr_token_space *s = &e->space[k];
-    const int64_t blocks = run->batch->blocks, width = 2 * s->M * e->spec.backbone.d + 1;
-    const int64_t *first = run->routed.first + k * (e->size + 1);
-    float *total = NULL;
+    const int64_t *first = run->routed.first + k * (e->size + 1) + s->first_rank;
 
-    if (st == MLTFR_OK)
-        st = MLTFR_TAKE(&run->total, total, e->rank == s->owner ? width : 0);
-    MLTFR_AGREE(s->group, st);
-    MLTFR_TRY(
-        mltfr_reduce_to(s->group, blocks, first + s->first_rank, width, parts, s->root, total));
-    if (e->rank == s->owner)
-        weight_gradients(e, k, total);
+    MLTFR_AGREE(s->group, before);
+    MLTFR_TRY(mltfr_reduce_to(s->group, run->batch->blocks, first, mltfr_filter_width(e, k),
+                              sums->nodes, s->root, sums->total));
 done:
-    return st;
-}
-
-/* All that needs no other rank comes first, so that nobody waits for an expert that is not theirs.
- */
-static mltfr_status backward_experts(mltfr_engine *e, mltfr_run *run)
-{
-    mltfr_status st = MLTFR_OK;
-    float *parts[MLTFR_MAX_LLMS] = {NULL};
-
-    for (int64_t k = 0; st == MLTFR_OK && k < e->K; k++)
-        if (first_block(e, run, k, e->rank) < first_block(e, run, k, e->rank + 1))
-            st = backward_own(e, run, k, &parts[k]);
-    for (int64_t k = 0; k < e->K; k++)
-        if (e->space[k].group != NULL && is_shared(e, run, k))
-            st = backward_shared(e, run, k, parts[k], st);
     return st;
 }
 
@@ -402,13 +410,30 @@ done:
     return st;
 }
 
+/* Rows of all experts, then all sums, then all weights: nobody waits for a sharer in between. */
 mltfr_status mltfr_experts_backward(mltfr_engine *e, mltfr_run *run)
 {
     mltfr_status st = MLTFR_OK;
     mltfr_routed *r = &run->routed;
+    expert_sums sums[MLTFR_MAX_LLMS];
+    double begin;
 
     mltfr_exchange_end(r->plan);
-    MLTFR_AGREE(e->comm, backward_experts(e, run));
+    begin = mltfr_seconds();
+    st = take_sums(e, run, sums);
+    for (int64_t k = 0; st == MLTFR_OK && k < e->K; k++)
+        st = backward_blocks(e, run, k, sums[k].nodes);
+    e->balance.seconds += mltfr_seconds() - begin;
+    MLTFR_AGREE(e->comm, st);
+    for (int64_t k = 0; k < e->K; k++)
+        if (e->space[k].group != NULL)
+            st = sum_expert(e, run, k, &sums[k], st);
+    MLTFR_AGREE(e->comm, st);
+    begin = mltfr_seconds();
+    for (int64_t k = 0; k < e->K; k++)
+        if (e->rank == e->space[k].owner)
+            weight_gradients(e, k, sums[k].total);
+    e->balance.seconds += mltfr_seconds() - begin;
     if (r->dq != NULL)
         mltfr_exchange_reverse(r->plan, e->spec.backbone.d * (int64_t)sizeof(float), r->dq,
                                r->dq_back);

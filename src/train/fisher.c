@@ -102,7 +102,6 @@ static mltfr_status sum_A(mltfr_engine *e, mltfr_run *run, int64_t k, mltfr_stat
     const mltfr_token_space *s = &e->space[k];
     const int64_t blocks = run->batch->blocks, r_c = e->r_c;
     const int64_t *first = r->first + k * (e->size + 1);
-    int count;
 
     if (st == MLTFR_OK)
         st = mltfr_treesum_take(blocks, first[e->rank], first[e->rank + 1], r_c * r_c, &run->sum);
@@ -114,7 +113,7 @@ static mltfr_status sum_A(mltfr_engine *e, mltfr_run *run, int64_t k, mltfr_stat
         mltfr_treesum_push(run->sum);
     }
     MLTFR_TRY(mltfr_reduce_to(s->group, blocks, first + s->first_rank, r_c * r_c,
-                              mltfr_treesum_parts(run->sum, &count), s->root, A));
+                              mltfr_treesum_parts(run->sum, NULL), s->root, A));
 done:
     return st;
 }

@@ -25,6 +25,7 @@ static float *dense(const mltfr_engine *e, float *slab, const char *name)
 typedef struct {
     float *q, *scratch, *y, *s, *a; /* of one item block */
     int32_t *J;
+    int64_t *uses; /* backward only */
 } block_rooms;
 
 static mltfr_status make_rooms(mltfr_engine *e, const mltfr_filter *f, block_rooms *r)
@@ -142,7 +143,7 @@ static mltfr_status backward_static(mltfr_engine *e, mltfr_treesum *sum)
                       e->dE + at * d, d, 0.f, mltfr_treesum_next(sum), d);
         mltfr_treesum_push(sum);
     }
-    return mltfr_reduce_all(e->comm, e->item_blocks, e->r_c * d, sum,
+    return mltfr_reduce_all(e->comm, e->item_blocks, e->r_c * d, mltfr_treesum_parts(sum, NULL),
                             dense(e, e->params->dense.g, "inject.w"));
 }
 
@@ -151,19 +152,30 @@ static mltfr_status mixture_blocks(mltfr_engine *e, mltfr_treesum *sum)
 {
     mltfr_status st = MLTFR_OK;
     const mltfr_filter f = item_filter(e);
-    const int64_t d = f.d, m = f.m, Md = f.M * d;
+    const int64_t d = f.d, m = f.m;
     block_rooms r = {0};
 
     MLTFR_TRY(make_rooms(e, &f, &r));
+    MLTFR_TRY(
+        MLTFR_TAKE(&e->item_rooms[7], r.uses, mltfr_filter_backward_scratch(&f, 1, e->item_block)));
     for (int64_t j = e->first_block; j < e->last_block; j++) {
         const int64_t at = mltfr_item_block_at(e, j), n = mltfr_item_block_rows(e, j);
         float *leaf = mltfr_treesum_next(sum), *dE = e->dE + at * d;
         const float *E = e->params->item.w + at * d;
         float *dq = e->set->filter_detach_query ? NULL : r.y;
+        const int64_t first = 0;
+        const mltfr_filter_rows rows = {.blocks = 1,
+                                        .at = &first,
+                                        .count = &n,
+                                        .q = r.q,
+                                        .dy = dE,
+                                        .J = e->J_I + at * m,
+                                        .s = e->s_I + at * m,
+                                        .a = e->a_I + at * m};
 
         mltfr_rmsnorm_forward(n, d, e->rms_eps, E, r.q);
-        mltfr_filter_backward(&f, n, r.q, NULL, e->J_I + at * m, e->s_I + at * m, e->a_I + at * m,
-                              dE, leaf, leaf + Md, leaf + 2 * Md, dq);
+        mltfr_filter_backward(&f, &rows, r.uses, dq);
+        mltfr_filter_sum(&f, &rows, r.uses, (mltfr_span){0, 1}, true, leaf);
         if (dq != NULL)
             mltfr_rmsnorm_backward(n, d, e->rms_eps, E, dq, dE);
         mltfr_treesum_push(sum);
@@ -183,7 +195,8 @@ static mltfr_status backward_mixture(mltfr_engine *e, int64_t width, mltfr_trees
     if (st == MLTFR_OK)
         st = mixture_blocks(e, sum);
     MLTFR_AGREE(e->comm, st);
-    MLTFR_TRY(mltfr_reduce_all(e->comm, e->item_blocks, width, sum, total));
+    MLTFR_TRY(
+        mltfr_reduce_all(e->comm, e->item_blocks, width, mltfr_treesum_parts(sum, NULL), total));
     mltfr_gemm_tn(d, s->width, s->M, total, d, s->Zh_pool, s->width, 1.f,
                   dense(e, g, "consensus.wq"), s->width);
     mltfr_gemm_tn(s->width, d, s->M, s->Z_pool, s->width, total + Md, d, 0.f,

@@ -69,27 +69,35 @@ static void add_spaces(const mltfr_plan_share *x, double bytes[])
     }
 }
 
-/* The running sums of a tree over the user blocks: one after the other, their rooms are kept. */
+/* One running sum over the user blocks, of the backbone and of the mixture in turn; then nodes and
+ * sums of the consensus and of all experts, in one room. */
 static double sum_bytes(const mltfr_plan *plan, const mltfr_plan_share *x)
 {
     const mltfr_engine *e = &x->outline;
     const double levels = 2. * ceil(log2((double)plan->batch->blocks)) + 2.;
     const double d = (double)e->spec.backbone.d;
-    double widest = backbone_numbers(&e->spec);
+    double experts = 0.;
 
     if (e->K == 0)
-        return 4. * levels * widest;
-    const double Md = (double)x->space[e->K].M * d;
-    const double mixture = mixture_numbers(&e->spec) + Md;
-    double parts = 0.;
+        return 4. * levels * backbone_numbers(&e->spec);
+    for (int64_t k = 0; k < e->K; k++)
+        experts += x->parts[k] * 2. * (double)x->space[k].M * d;
+    return 4. * levels * fmax(backbone_numbers(&e->spec), mixture_numbers(&e->spec)) +
+           4. * fmax(experts, x->parts[e->K] * (double)x->space[e->K].M * d);
+}
 
-    for (int64_t k = 0; k < e->K; k++) {
-        const double expert = 2. * (double)x->space[k].M * d;
-        if (x->routed[k] > 0. && expert > widest)
-            widest = expert;
-        parts += x->parts[k] * expert;
-    }
-    return 4. * levels * (mixture + widest) + 4. * parts;
+/* Scores of a tile of rows; backward, the uses of the tokens of the filter with most rows. */
+static double filter_bytes(const mltfr_plan *plan, const mltfr_plan_share *x)
+{
+    const mltfr_engine *e = &x->outline;
+    double rows = e->spec.consensus ? x->rows : 0.;
+
+    if (e->K == 0)
+        return 0.;
+    for (int64_t k = 0; k < e->K; k++)
+        rows = fmax(rows, x->routed[k]);
+    return fmax(512. * (double)plan->set->filter_pool,
+                8. * (double)plan->set->filter_pool + 12. * (double)e->m * rows);
 }
 
 static double loss_bytes(const mltfr_plan *plan, const mltfr_plan_share *x)
@@ -119,13 +127,13 @@ void mltfr_memory_of(const mltfr_plan *plan, const mltfr_plan_share *x,
                                                     mltfr_backbone_scratch(shape, x->block_rows));
     bytes[MLTFR_MEMORY_ROWS] = 8. * d * x->distinct + 24. * d * R +
                                4. * d * (double)plan->batch->rows +
-                               (e->K > 0 ? R * (16. * d + 12. * m + 14. * (double)e->K + 20.) : 0.);
+                               (e->K > 0 ? R * (20. * d + 12. * m + 14. * (double)e->K + 28.) : 0.);
     bytes[MLTFR_MEMORY_ROUTED] =
         x->sent * (12. * d + 12.) + x->received * (12. * d + 12. * m + 8. + 4. * (double)e->r_c);
     bytes[MLTFR_MEMORY_SUMS] = sum_bytes(plan, x);
     bytes[MLTFR_MEMORY_LOSS] = loss_bytes(plan, x);
-    bytes[MLTFR_MEMORY_SCRATCH] = 1024. * (I <= KEPT_ITEMS ? I : TILE_ITEMS) +
-                                  (e->K > 0 ? 512. * (double)plan->set->filter_pool : 0.);
+    bytes[MLTFR_MEMORY_SCRATCH] =
+        1024. * (I <= KEPT_ITEMS ? I : TILE_ITEMS) + filter_bytes(plan, x);
     if (plan->set->checkpoint_async) /* a copy of what it writes */
         bytes[MLTFR_MEMORY_SCRATCH] +=
             .75 * (bytes[MLTFR_MEMORY_ITEMS] + bytes[MLTFR_MEMORY_PARAMS]);

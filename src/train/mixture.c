@@ -1,8 +1,7 @@
 /* The users' side of the mixture: query, router, consensus expert, h' = h + Delta (E14, E15), and
  * its backward.  The gradients of the router, the gate and the consensus's keys are summed over
- * user blocks canonically; a leaf is
- *
- *      [ dense slab from the end of the backbone | dKt_c [M][d] | dVt_c [M][d], rule none only ] */
+ * user blocks canonically: a leaf is the dense slab from the end of the backbone; what the
+ * consensus's filter adds comes as sums of nodes (experts.c). */
 #include "engine.h"
 
 #include <mltfr/linalg.h>
@@ -62,6 +61,9 @@ static mltfr_status take_rooms(mltfr_engine *e, mltfr_run *run)
     MLTFR_TRY(RUN_TAKE(run, run->J_c, n * e->m));
     MLTFR_TRY(RUN_TAKE(run, run->s_c, n * e->m));
     MLTFR_TRY(RUN_TAKE(run, run->a_c, n * e->m));
+    MLTFR_TRY(RUN_TAKE(run, run->number, n));
+    for (int64_t i = 0; i < n; i++)
+        run->number[i] = run->q0 + i;
 done:
     return st;
 }
@@ -88,20 +90,17 @@ static mltfr_status run_consensus(mltfr_engine *e, mltfr_run *run, int64_t first
 {
     mltfr_status st = MLTFR_OK;
     const int64_t d = e->spec.backbone.d, m = e->m;
-    int64_t at, *numbers = NULL;
+    int64_t at;
     float *scratch = NULL;
 
     if (!e->spec.consensus)
         return MLTFR_OK;
     const mltfr_filter f = mltfr_expert_filter(e, e->K, run->train);
 
-    MLTFR_TRY(MLTFR_TAKE(&run->rooms[0], scratch, mltfr_filter_scratch(&f)));
-    MLTFR_TRY(RUN_TAKE(run, numbers, run->queries));
-    for (int64_t i = 0; i < run->queries; i++)
-        numbers[i] = run->q0 + i;
+    MLTFR_TRY(MLTFR_TAKE(&run->rooms[ROOM_FILTER], scratch, mltfr_filter_scratch(&f)));
     for (int64_t b = first; b < last; b++) {
         const int64_t n = block_queries(run, b, &at);
-        mltfr_filter_forward(&f, n, run->q + at * d, numbers + at, scratch, run->J_c + at * m,
+        mltfr_filter_forward(&f, n, run->q + at * d, run->number + at, scratch, run->J_c + at * m,
                              run->s_c + at * m, run->a_c + at * m, run->y_c + at * d);
         mltfr_exchange_poll(run->routed.plan);
     }
@@ -167,11 +166,10 @@ done:
 /* ---- backward ------------------------------------------------------------------------------ */
 
 typedef struct {
-    int64_t split, own, Md, width; /* parts of a leaf */
-    int64_t *numbers;              /* global query numbers of one block */
-    mltfr_treesum *sum;            /* run->mixture_sum */
-    float *y, *dy, *dy_c, *dq;     /* one block: [K][n][d], [K][n][d], [n][d]; dq: own queries */
-    float *load_share;             /* [K] */
+    int64_t split, own;      /* where the slab of a leaf begins; its width */
+    float *y, *dy;           /* one block: [K][n][d] */
+    float *dy_c, *dq, *dq_c; /* own queries; dq_c: NULL where the query is detached */
+    float *load_share;       /* [K] */
 } backward;
 
 static mltfr_status backward_rooms(mltfr_engine *e, mltfr_run *run, backward *w)
@@ -181,16 +179,13 @@ static mltfr_status backward_rooms(mltfr_engine *e, mltfr_run *run, backward *w)
 
     w->split = mltfr_params_backbone_end(e->params);
     w->own = e->params->dense.n - w->split;
-    w->Md = e->spec.consensus ? e->space[e->K].M * d : 0;
-    w->width = w->own + w->Md * (e->spec.train_consensus_wv ? 2 : 1);
-    MLTFR_TRY(
-        mltfr_treesum_take(run->batch->blocks, run->first, run->last, w->width, &run->mixture_sum));
-    w->sum = run->mixture_sum;
-    MLTFR_TRY(RUN_TAKE(run, w->numbers, n));
+    MLTFR_TRY(mltfr_treesum_take(run->batch->blocks, run->first, run->last, w->own, &run->sum));
     MLTFR_TRY(RUN_TAKE(run, w->y, e->K * n * d));
     MLTFR_TRY(RUN_TAKE(run, w->dy, e->K * n * d));
-    MLTFR_TRY(RUN_TAKE(run, w->dy_c, n * d));
+    MLTFR_TRY(RUN_TAKE(run, w->dy_c, run->queries * d));
     MLTFR_TRY(RUN_TAKE(run, w->dq, run->queries * d));
+    if (e->spec.consensus && !e->set->filter_detach_query)
+        MLTFR_TRY(RUN_TAKE(run, w->dq_c, run->queries * d));
     MLTFR_TRY(RUN_TAKE(run, w->load_share, e->K));
     MLTFR_TRY(RUN_TAKE(run, run->routed.dy_out, mltfr_exchange_sent(run->routed.plan) * d));
 done:
@@ -205,22 +200,6 @@ static void set_load_share(const mltfr_engine *e, const mltfr_run *run, float *s
         all += run->routed.load[k];
     for (int64_t k = 0; k < e->K; k++)
         share[k] = all > 0 ? (float)((double)run->routed.load[k] / (double)all) : 0.f;
-}
-
-/* The consensus's filter of one block: dKt_c, dlogtau_c (and dVt_c) into the leaf, dq where the
- * query is attached. */
-static void consensus_backward(mltfr_engine *e, mltfr_run *run, const backward *w, int64_t at,
-                               int64_t n, float *leaf, float *dq)
-{
-    const mltfr_filter f = mltfr_expert_filter(e, e->K, run->train);
-    const int64_t d = f.d, m = e->m;
-    float *dlogtau = leaf + (mltfr_params_offset(e->params, "consensus.log_tau") - w->split);
-
-    for (int64_t i = 0; i < n; i++)
-        w->numbers[i] = run->q0 + at + i;
-    mltfr_filter_backward(&f, n, run->q + at * d, w->numbers, run->J_c + at * m, run->s_c + at * m,
-                          run->a_c + at * m, w->dy_c, leaf + w->own,
-                          e->spec.train_consensus_wv ? leaf + w->own + w->Md : NULL, dlogtau, dq);
 }
 
 /* w_k dh' of one block into the outbox of routed rows. */
@@ -244,7 +223,7 @@ static void backward_block(mltfr_engine *e, mltfr_run *run, backward *w, int64_t
     const int64_t n = block_queries(run, b, &at);
     const mltfr_routes routes = routes_at(e, run, at);
     const float *view[MLTFR_MAX_LLMS];
-    float *dview[MLTFR_MAX_LLMS], *leaf = mltfr_treesum_next(w->sum), *dq_c = NULL;
+    float *dview[MLTFR_MAX_LLMS], *leaf = mltfr_treesum_next(run->sum);
     mltfr_router_weights dw;
 
     for (int64_t k = 0; k < e->K; k++)
@@ -253,16 +232,63 @@ static void backward_block(mltfr_engine *e, mltfr_run *run, backward *w, int64_t
     expand_y(e, run, b, n, run->routed.y_back, w->y, view);
     mltfr_router_backward(&router, &e->params->router_w, n, run->q + at * d, &routes, view,
                           e->spec.consensus ? run->y_c + at * d : NULL, run->dh + at * d,
-                          w->load_share, dview, w->dy_c, &dw, w->dq + at * d);
+                          w->load_share, dview, w->dy_c + at * d, &dw, w->dq + at * d);
     pack_dy(e, run, b, n, w->dy);
-    if (e->spec.consensus) {
-        if (!e->set->filter_detach_query)
-            dq_c = w->y; /* y has been read */
-        consensus_backward(e, run, w, at, n, leaf, dq_c);
-    }
-    for (int64_t i = 0; dq_c != NULL && i < n * d; i++)
-        w->dq[at * d + i] += dq_c[i];
-    mltfr_treesum_push(w->sum);
+    mltfr_treesum_push(run->sum);
+}
+
+/* Sum of the consensus's nodes; overwrites the zeros that the leaves have for it. */
+static mltfr_status sum_consensus(mltfr_engine *e, mltfr_run *run, const float *nodes)
+{
+    mltfr_status st = MLTFR_OK;
+    const int64_t d = e->spec.backbone.d;
+    const int64_t width = mltfr_filter_width(e, e->K);
+    const mltfr_token_space *s = &e->space[e->K];
+    float *total = NULL, *g = e->params->dense.g;
+
+    MLTFR_AGREE(e->comm, MLTFR_TAKE(&run->rooms[ROOM_TOTAL], total, width));
+    MLTFR_TRY(mltfr_reduce_all(e->comm, run->batch->blocks, width, nodes, total));
+    mltfr_gemm_tn(d, s->width, s->M, total, d, s->Zh_pool, s->width, 0.f,
+                  g + mltfr_params_offset(e->params, "consensus.wq"), s->width);
+    if (e->spec.train_consensus_wv)
+        mltfr_gemm_tn(s->width, d, s->M, s->Z_pool, s->width, total + s->M * d, d, 0.f,
+                      g + mltfr_params_offset(e->params, "consensus.wv"), d);
+    g[mltfr_params_offset(e->params, "consensus.log_tau")] = total[width - 1];
+done:
+    return st;
+}
+
+/* The consensus's filter of all own blocks; dq where the query is attached. */
+static mltfr_status consensus_backward(mltfr_engine *e, mltfr_run *run, const backward *w)
+{
+    mltfr_status st = MLTFR_OK;
+    const int64_t blocks = run->last - run->first, d = e->spec.backbone.d;
+    int64_t at[blocks + 1], count[blocks + 1];
+
+    const int spans = mltfr_tree_cover(run->batch->blocks, run->first, run->last, NULL);
+    float *nodes = NULL;
+
+    for (int64_t b = 0; b < blocks; b++)
+        count[b] = block_queries(run, run->first + b, &at[b]);
+    const mltfr_filter_rows rows = {.blocks = blocks,
+                                    .at = at,
+                                    .count = count,
+                                    .q = run->q,
+                                    .dy = w->dy_c,
+                                    .number = run->number,
+                                    .J = run->J_c,
+                                    .s = run->s_c,
+                                    .a = run->a_c};
+
+    st = MLTFR_TAKE(&run->rooms[ROOM_NODES], nodes, spans * mltfr_filter_width(e, e->K));
+    if (st == MLTFR_OK)
+        st = mltfr_filter_nodes(e, run, e->K, run->first, &rows, w->dq_c, nodes);
+    MLTFR_AGREE(e->comm, st);
+    MLTFR_TRY(sum_consensus(e, run, nodes));
+    for (int64_t i = 0; w->dq_c != NULL && i < run->queries * d; i++)
+        w->dq[i] += w->dq_c[i];
+done:
+    return st;
 }
 
 /* dq of the experts, in order of expert for each query. */
@@ -280,29 +306,6 @@ static void add_returned_dq(const mltfr_engine *e, const mltfr_run *run, float *
         }
 }
 
-/* The sum over all user blocks into the dense slab. */
-static mltfr_status finish_dense(mltfr_engine *e, mltfr_run *run, backward *w)
-{
-    mltfr_status st = MLTFR_OK;
-    const int64_t d = e->spec.backbone.d;
-    float *total = NULL, *g = e->params->dense.g;
-
-    MLTFR_AGREE(e->comm, RUN_TAKE(run, total, w->width));
-    MLTFR_TRY(mltfr_reduce_all(e->comm, run->batch->blocks, w->width, w->sum, total));
-    memcpy(g + w->split, total, (size_t)w->own * sizeof *g);
-    if (!e->spec.consensus)
-        goto done;
-    const mltfr_token_space *s = &e->space[e->K];
-
-    mltfr_gemm_tn(d, s->width, s->M, total + w->own, d, s->Zh_pool, s->width, 0.f,
-                  g + mltfr_params_offset(e->params, "consensus.wq"), s->width);
-    if (e->spec.train_consensus_wv)
-        mltfr_gemm_tn(s->width, d, s->M, s->Z_pool, s->width, total + w->own + w->Md, d, 0.f,
-                      g + mltfr_params_offset(e->params, "consensus.wv"), d);
-done:
-    return st;
-}
-
 mltfr_status mltfr_mixture_backward_run(mltfr_engine *e, mltfr_run *run)
 {
     mltfr_status st = MLTFR_OK;
@@ -314,11 +317,14 @@ mltfr_status mltfr_mixture_backward_run(mltfr_engine *e, mltfr_run *run)
     for (int64_t b = run->first; b < run->last; b++)
         backward_block(e, run, &w, b);
     MLTFR_TRY(mltfr_experts_send_dy(e, run));
+    MLTFR_TRY(mltfr_reduce_all(e->comm, run->batch->blocks, w.own,
+                               mltfr_treesum_parts(run->sum, NULL), e->params->dense.g + w.split));
+    if (e->spec.consensus) /* while w dh' travels */
+        MLTFR_TRY(consensus_backward(e, run, &w));
     if (!e->set->filter_detach_query) {
         MLTFR_TRY(mltfr_experts_backward(e, run));
         add_returned_dq(e, run, w.dq);
     }
-    MLTFR_TRY(finish_dense(e, run, &w));
     for (int64_t b = run->first; b < run->last; b++) {
         int64_t at;
         const int64_t n = block_queries(run, b, &at);

@@ -144,11 +144,17 @@ static void share_experts(const mltfr_plan *plan, mltfr_plan_share *x)
             x->routed[k] += plan->routed[b * e->K + k];
         for (int p = 0; p < e->size; p++)
             x->helpers[k] += p != x->space[k].owner && first[p] < first[p + 1];
-        for (int p = 0; x->helpers[k] > 0. && p < e->size; p++)
-            if (p == e->rank || e->rank == x->space[k].owner)
+        x->parts[k] = e->rank == x->space[k].owner;
+        for (int p = 0; p < e->size; p++)
+            if (p == e->rank || (e->rank == x->space[k].owner && x->helpers[k] > 0.))
                 x->parts[k] += mltfr_tree_cover(plan->batch->blocks, first[p], first[p + 1], NULL);
         x->received += x->routed[k];
     }
+    if (e->spec.consensus)
+        x->parts[e->K] =
+            1. + mltfr_tree_cover(
+                     plan->batch->blocks, mltfr_share_first(plan->batch->blocks, e->size, e->rank),
+                     mltfr_share_first(plan->batch->blocks, e->size, e->rank + 1), NULL);
     x->sent = e->K > 0 ? x->rows * (double)e->k_r * (1. - plan->set->router_dropout) : 0.;
 }
 

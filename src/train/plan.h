@@ -38,12 +38,13 @@ typedef struct {
     bool holds[MLTFR_MAX_LLMS + 1];
     double routed[MLTFR_MAX_LLMS];  /* rows it computes */
     double helpers[MLTFR_MAX_LLMS]; /* ranks besides the owner that compute rows */
-    double parts[MLTFR_MAX_LLMS]; /* nodes of a sum over them that it holds, where there are any */
-    int64_t blocks, block_rows;   /* own user blocks; rows of the largest of all */
-    double rows, pairs;           /* of own users */
-    double distinct;              /* item ids in them */
-    double sent, received;        /* routed rows */
-    int spans, all_spans;         /* of the tree over item blocks, own and of all ranks */
+    double
+        parts[MLTFR_MAX_LLMS + 1]; /* nodes of the sums over their blocks, and the sum if owned */
+    int64_t blocks, block_rows;    /* own user blocks; rows of the largest of all */
+    double rows, pairs;            /* of own users */
+    double distinct;               /* item ids in them */
+    double sent, received;         /* routed rows */
+    int spans, all_spans;          /* of the tree over item blocks, own and of all ranks */
 } mltfr_plan_share;
 
 mltfr_status mltfr_plan_share_of(const mltfr_plan *plan, int rank, mltfr_plan_share *out);

@@ -140,7 +140,7 @@ mltfr_status mltfr_run_forward(mltfr_engine *e, const mltfr_batch *batch, mltfr_
     run->keeps = purpose == MLTFR_TRAIN || purpose == MLTFR_TRAIN_DRY;
     run->last_only = purpose == MLTFR_RANK || purpose == MLTFR_LAST_STATES;
     run->mixes = mltfr_experts_on(e) && (run->keeps || purpose == MLTFR_RANK);
-    run->next_room = 1; /* room 0 is the filter's scratch */
+    run->next_room = FIRST_FREE_ROOM;
     MLTFR_AGREE(e->comm, place_run(e, run));
     MLTFR_TIMED(ITEMS, mltfr_items_fetch(e, run));
     MLTFR_TIMED(BACKBONE, mltfr_comm_agree(e->comm, backbone_forward(e, run)));
@@ -221,7 +221,8 @@ static mltfr_status backbone_backward(mltfr_engine *e, mltfr_run *run)
         if (run->mixes)
             mltfr_exchange_poll(run->routed.plan);
     }
-    MLTFR_TRY(mltfr_reduce_all(e->comm, run->batch->blocks, width, run->sum, e->params->dense.g));
+    MLTFR_TRY(mltfr_reduce_all(e->comm, run->batch->blocks, width,
+                               mltfr_treesum_parts(run->sum, NULL), e->params->dense.g));
     MLTFR_TRY(mltfr_items_return(e, run, dx));
 done:
     return st;

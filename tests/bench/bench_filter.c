@@ -11,11 +11,13 @@
 #include <stdlib.h>
 #include <time.h>
 
+enum { BLOCKS = 8 };
+
 typedef struct {
     mltfr_filter filter;
     int64_t n;
-    float *Kt, *Vt, *q, *dy, *y, *dq, *s, *a, *dKt, *dVt, *scratch;
-    int64_t *rows;
+    float *Kt, *Vt, *q, *dy, *y, *dq, *s, *a, *sums, *scratch;
+    int64_t *rows, *uses;
     int32_t *J;
 } bench;
 
@@ -57,20 +59,38 @@ static void forward(bench *b)
     mltfr_filter_forward(&b->filter, b->n, b->q, b->rows, b->scratch, b->J, b->s, b->a, b->y);
 }
 
-static void backward(bench *b)
+/* Blocks as large as those of a step. */
+static mltfr_filter_rows rows_of(const bench *b, int64_t at[BLOCKS], int64_t count[BLOCKS])
 {
-    float dlogtau = 0;
-
-    mltfr_filter_backward(&b->filter, b->n, b->q, b->rows, b->J, b->s, b->a, b->dy, b->dKt, b->dVt,
-                          &dlogtau, NULL);
+    for (int64_t i = 0; i < BLOCKS; i++) {
+        at[i] = b->n * i / BLOCKS;
+        count[i] = b->n * (i + 1) / BLOCKS - at[i];
+    }
+    return (mltfr_filter_rows){BLOCKS, at, count, b->q, b->dy, b->rows, b->J, b->s, b->a};
 }
 
-static void backward_query(bench *b)
+static void rows(bench *b)
 {
-    float dlogtau = 0;
+    int64_t at[BLOCKS], count[BLOCKS];
+    const mltfr_filter_rows rows = rows_of(b, at, count);
 
-    mltfr_filter_backward(&b->filter, b->n, b->q, b->rows, b->J, b->s, b->a, b->dy, b->dKt, b->dVt,
-                          &dlogtau, b->dq);
+    mltfr_filter_backward(&b->filter, &rows, b->uses, NULL);
+}
+
+static void rows_query(bench *b)
+{
+    int64_t at[BLOCKS], count[BLOCKS];
+    const mltfr_filter_rows rows = rows_of(b, at, count);
+
+    mltfr_filter_backward(&b->filter, &rows, b->uses, b->dq);
+}
+
+static void tokens(bench *b)
+{
+    int64_t at[BLOCKS], count[BLOCKS];
+    const mltfr_filter_rows rows = rows_of(b, at, count);
+
+    mltfr_filter_sum(&b->filter, &rows, b->uses, (mltfr_span){0, BLOCKS}, true, b->sums);
 }
 
 /* The best of several repetitions, in microseconds a row. */
@@ -115,8 +135,8 @@ static mltfr_status set_up(bench *b, int64_t d, int64_t M, int64_t m, int64_t n)
     MLTFR_TRY(MLTFR_NEW(b->a, n * m));
     MLTFR_TRY(MLTFR_NEW(b->J, n * m));
     MLTFR_TRY(MLTFR_NEW(b->rows, n));
-    MLTFR_TRY(MLTFR_NEW(b->dKt, M * d));
-    MLTFR_TRY(MLTFR_NEW(b->dVt, M * d));
+    MLTFR_TRY(MLTFR_NEW(b->sums, 2 * M * d + 1));
+    MLTFR_TRY(MLTFR_NEW(b->uses, mltfr_filter_backward_scratch(&b->filter, BLOCKS, n)));
     MLTFR_TRY(MLTFR_NEW(b->scratch, mltfr_filter_scratch(&b->filter)));
     for (int64_t i = 0; i < n; i++)
         b->rows[i] = 3 * i;
@@ -138,7 +158,8 @@ int main(int argc, char **argv)
     report("  scores (GEMM)", scores, &b);
     report("  top-m", tops, &b);
     report("  mix", mix, &b);
-    report("backward", backward, &b);
-    report("backward with dq", backward_query, &b);
+    report("backward, rows with dq", rows_query, &b);
+    report("  rows", rows, &b);
+    report("  tokens", tokens, &b);
     return 0;
 }

@@ -12,7 +12,14 @@
 
 #include <cmocka.h>
 
-enum { D = 80, POOL = 300, TOP = 7, ROWS = MLTFR_FILTER_ROWS + 9 };
+enum {
+    D = 80,
+    POOL = 300,
+    TOP = 7,
+    ROWS = MLTFR_FILTER_ROWS + 9,
+    BLOCKS = 6,
+    SUMS = 2 * POOL * D + 1
+};
 
 static void assert_near(double x, double y, double tolerance)
 {
@@ -134,10 +141,10 @@ static void top_m_is_exact_for_many_shapes(void **state)
 
 typedef struct {
     mltfr_filter filter;
-    float *Kt, *Vt, *q, *dy, *s, *a, *y, *dKt, *dVt, *dq, *scratch;
+    float *Kt, *Vt, *q, *dy, *s, *a, *y, *dq, *scratch;
+    float *sums; /* dKt, dVt, dlogtau */
     int32_t *J;
-    int64_t rows[ROWS];
-    float dlogtau;
+    int64_t rows[ROWS], *uses;
 } block;
 
 static void set_up(block *b, float dropout)
@@ -150,25 +157,26 @@ static void set_up(block *b, float dropout)
     b->s = room(ROWS * TOP);
     b->a = room(ROWS * TOP);
     b->y = room(ROWS * D);
-    b->dKt = normal(POOL * D, 5);
-    b->dVt = normal(POOL * D, 6);
+    b->sums = normal(SUMS, 5); /* output, must be written everywhere */
     b->dq = room(ROWS * D);
     b->scratch = room(mltfr_filter_scratch(&b->filter));
     assert_int_equal(MLTFR_NEW(b->J, ROWS * TOP), MLTFR_OK);
     for (int64_t i = 0; i < ROWS; i++)
         b->rows[i] = 11 * i + 5;
-    b->dlogtau = 3;
+    assert_int_equal(MLTFR_NEW(b->uses, mltfr_filter_backward_scratch(&b->filter, BLOCKS, ROWS)),
+                     MLTFR_OK);
     mltfr_filter_forward(&b->filter, ROWS, b->q, b->rows, b->scratch, b->J, b->s, b->a, b->y);
 }
 
 static void tear_down(block *b)
 {
-    float **all[] = {&b->Kt, &b->Vt,  &b->q,   &b->dy, &b->s,      &b->a,
-                     &b->y,  &b->dKt, &b->dVt, &b->dq, &b->scratch};
+    float **all[] = {&b->Kt, &b->Vt, &b->q,  &b->dy,      &b->s,
+                     &b->a,  &b->y,  &b->dq, &b->scratch, &b->sums};
 
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         mltfr_release(all[i]);
     MLTFR_FREE(b->J);
+    MLTFR_FREE(b->uses);
     assert_int_equal(mltfr_mem_now(), 0);
 }
 
@@ -269,6 +277,16 @@ static double slope(const block *b, float *x)
     return (high - low) / ((double)up - down);
 }
 
+/* Blocks of rows for the canonical sum: some empty, of unlike sizes. */
+static const int64_t block_at[BLOCKS] = {0, 0, 50, 51, 51, 100},
+                     block_count[BLOCKS] = {0, 50, 1, 0, 49, ROWS - 100};
+
+static mltfr_filter_rows rows_of(const block *b)
+{
+    return (mltfr_filter_rows){BLOCKS,  block_at, block_count, b->q, b->dy,
+                               b->rows, b->J,     b->s,        b->a};
+}
+
 static void backward_matches_differences(void **state)
 {
     block b;
@@ -277,20 +295,19 @@ static void backward_matches_differences(void **state)
     (void)state;
     set_up(&b, .3f);
     tau = b.filter.tau;
-    float *dKt0 = normal(POOL * D, 5), *dVt0 = normal(POOL * D, 6); /* gradients are added to */
+    const mltfr_filter_rows rows = rows_of(&b);
 
-    mltfr_filter_backward(&b.filter, ROWS, b.q, b.rows, b.J, b.s, b.a, b.dy, b.dKt, b.dVt,
-                          &b.dlogtau, b.dq);
-    assert_near(b.dlogtau - 3, (loss(&b, tau * exp(h)) - loss(&b, tau * exp(-h))) / (2 * h), 1e-4);
+    mltfr_filter_backward(&b.filter, &rows, b.uses, b.dq);
+    mltfr_filter_sum(&b.filter, &rows, b.uses, (mltfr_span){0, BLOCKS}, true, b.sums);
+    assert_near(b.sums[SUMS - 1], (loss(&b, tau * exp(h)) - loss(&b, tau * exp(-h))) / (2 * h),
+                1e-4);
     for (int64_t t = 0; t < 40; t++) {
         int64_t i = 2 * t % ROWS, c = 7 * t % D, v = b.J[i * TOP + t % TOP] * D + c;
 
         assert_near(b.dq[i * D + c], slope(&b, &b.q[i * D + c]), 1e-4);
-        assert_near(b.dKt[v] - dKt0[v], slope(&b, &b.Kt[v]), 1e-4);
-        assert_near(b.dVt[v] - dVt0[v], slope(&b, &b.Vt[v]), 1e-4);
+        assert_near(b.sums[v], slope(&b, &b.Kt[v]), 1e-4);
+        assert_near(b.sums[POOL * D + v], slope(&b, &b.Vt[v]), 1e-4);
     }
-    MLTFR_FREE(dKt0);
-    MLTFR_FREE(dVt0);
     tear_down(&b);
 }
 
@@ -298,18 +315,46 @@ static void backward_matches_differences(void **state)
 static void backward_without_query_and_values(void **state)
 {
     block b;
+    float *keys = room(POOL * D + 1);
 
     (void)state;
     set_up(&b, .1f);
-    float *dKt = normal(POOL * D, 5), dlogtau = 3;
+    const mltfr_filter_rows rows = rows_of(&b);
 
-    mltfr_filter_backward(&b.filter, ROWS, b.q, b.rows, b.J, b.s, b.a, b.dy, b.dKt, b.dVt,
-                          &b.dlogtau, b.dq);
-    mltfr_filter_backward(&b.filter, ROWS, b.q, b.rows, b.J, b.s, b.a, b.dy, dKt, NULL, &dlogtau,
-                          NULL);
-    assert_memory_equal(dKt, b.dKt, POOL * D * sizeof *dKt);
-    assert_true(dlogtau == b.dlogtau);
-    MLTFR_FREE(dKt);
+    mltfr_filter_backward(&b.filter, &rows, b.uses, b.dq);
+    mltfr_filter_sum(&b.filter, &rows, b.uses, (mltfr_span){0, BLOCKS}, true, b.sums);
+    mltfr_filter_backward(&b.filter, &rows, b.uses, NULL);
+    mltfr_filter_sum(&b.filter, &rows, b.uses, (mltfr_span){0, BLOCKS}, false, keys);
+    assert_memory_equal(keys, b.sums, POOL * D * sizeof *keys);
+    assert_true(keys[POOL * D] == b.sums[SUMS - 1]);
+    MLTFR_FREE(keys);
+    tear_down(&b);
+}
+
+/* The nodes of any cut of the blocks fold into the same bits as the whole. */
+static void sums_are_canonical(void **state)
+{
+    block b;
+    float *parts = room(BLOCKS * SUMS), *folded = room(SUMS);
+
+    (void)state;
+    set_up(&b, .1f);
+    const mltfr_filter_rows rows = rows_of(&b);
+
+    mltfr_filter_backward(&b.filter, &rows, b.uses, NULL);
+    mltfr_filter_sum(&b.filter, &rows, b.uses, (mltfr_span){0, BLOCKS}, true, b.sums);
+    for (int64_t cut = 0; cut <= BLOCKS; cut++) {
+        mltfr_span spans[2 * MLTFR_TREE_SPANS];
+        int count = mltfr_tree_cover(BLOCKS, 0, cut, spans);
+
+        count += mltfr_tree_cover(BLOCKS, cut, BLOCKS, spans + count);
+        for (int i = 0; i < count; i++)
+            mltfr_filter_sum(&b.filter, &rows, b.uses, spans[i], true, parts + i * SUMS);
+        mltfr_tree_fold(BLOCKS, spans, count, SUMS, parts, folded);
+        assert_memory_equal(folded, b.sums, SUMS * sizeof *folded);
+    }
+    MLTFR_FREE(parts);
+    MLTFR_FREE(folded);
     tear_down(&b);
 }
 
@@ -392,6 +437,7 @@ int main(void)
         cmocka_unit_test(forward_follows_the_formula),
         cmocka_unit_test(backward_matches_differences),
         cmocka_unit_test(backward_without_query_and_values),
+        cmocka_unit_test(sums_are_canonical),
         cmocka_unit_test(pool_order_is_irrelevant),
         cmocka_unit_test(mix_reads_a_strided_block),
         cmocka_unit_test(tau_reaches_the_entropy),

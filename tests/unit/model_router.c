@@ -30,7 +30,7 @@ typedef struct {
 /* Gradients, and the pointers that the functions want. */
 typedef struct {
     float w[D * K], gate_w[D], gate_b, q[N * D], dy[SPACES][N * D];
-    float Kt[SPACES][POOL * D], Vt[SPACES][POOL * D], log_tau[SPACES];
+    float sums[SPACES][2 * POOL * D + 1]; /* dKt, dVt, dlogtau */
 } gradients;
 
 static net t; /* too large for the stack */
@@ -230,10 +230,16 @@ static void backward(void)
     got.gate_b -= 2;
     got.w[0] -= 3;
     for (int64_t e = 0; e < K + with; e++) {
-        mltfr_filter f = filter_of(e);
+        const mltfr_filter f = filter_of(e);
+        const int64_t first = 0, n = N;
+        const mltfr_filter_rows rows = {1,      &first, &n,     t.q,   got.dy[e],
+                                        t.rows, t.J[e], t.s[e], t.a[e]};
+        int64_t *scratch;
 
-        mltfr_filter_backward(&f, N, t.q, t.rows, t.J[e], t.s[e], t.a[e], got.dy[e], got.Kt[e],
-                              got.Vt[e], &got.log_tau[e], dq);
+        assert_int_equal(MLTFR_NEW(scratch, mltfr_filter_backward_scratch(&f, 1, N)), MLTFR_OK);
+        mltfr_filter_backward(&f, &rows, scratch, dq);
+        mltfr_filter_sum(&f, &rows, scratch, (mltfr_span){0, 1}, true, got.sums[e]);
+        MLTFR_FREE(scratch);
         for (int64_t i = 0; i < N * D; i++)
             got.q[i] += dq[i];
     }
@@ -274,9 +280,9 @@ static void check(mltfr_router router)
     check_slopes(D, 1, t.gate_w, got.gate_w);
     check_slopes(1, 1, &t.gate_b, &got.gate_b);
     for (int64_t e = 0; e < SPACES; e++) {
-        check_slopes(POOL * D, 11, t.Kt[e], got.Kt[e]);
-        check_slopes(POOL * D, 11, t.Vt[e], got.Vt[e]);
-        check_slopes(1, 1, &t.log_tau[e], &got.log_tau[e]);
+        check_slopes(POOL * D, 11, t.Kt[e], got.sums[e]);
+        check_slopes(POOL * D, 11, t.Vt[e], got.sums[e] + POOL * D);
+        check_slopes(1, 1, &t.log_tau[e], &got.sums[e][2 * POOL * D]);
     }
 }
 
