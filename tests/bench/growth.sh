@@ -4,6 +4,7 @@
 #     growth.sh positions     a step of training      batches of 256, 512 and 1,024 users
 #     growth.sh items         a step without experts  12,000, 24,000 and 48,000 items
 #     growth.sh tokens        level A of the filter   16,384, 32,768 and 65,536 tokens of each LLM
+#                             (a step does not depend on them)
 #
 # Without an argument, all three.  Last on a line: time over size, relative to the smallest.
 set -euo pipefail
