@@ -1,7 +1,8 @@
 /* Exact m largest scores of M (E11, E12; ties by C2).  The maxima of strided groups are vector
  * operations, and any value that m of them reach bounds the m-th largest score from below.  Only
  * groups that reach the bound are searched; for m = 32 of 2048 that leaves about 35 candidates,
- * which are put in order as integer keys. */
+ * which are put in order as integer keys.  top_few.c does the search for the usual sizes where the
+ * processor can compress vectors. */
 #include "top_impl.h"
 
 #include <mltfr/filter.h>
@@ -185,18 +186,38 @@ static int64_t add_nans(int64_t M, int64_t m, const float *scores, int64_t n, in
 }
 
 MLTFR_KERNEL
-void mltfr_top_m(int64_t M, int64_t m, const float *scores, int32_t *J, float *s)
+static int64_t find_candidates(int64_t M, int64_t m, const float *scores, int64_t *keys)
 {
     float top[MAX_GROUPS];
-    int64_t keys[ROOM], G = group_count(M, m), n;
+    const int64_t G = group_count(M, m);
 
     group_maxima(M, G, scores, top);
-    n = collect(M, m, G, scores, top, keys);
-    if (n < m)
-        n = add_nans(M, m, scores, n, keys);
+    const int64_t n = collect(M, m, G, scores, top, keys);
+
+    return n < m ? add_nans(M, m, scores, n, keys) : n;
+}
+
+static void finish(int64_t n, int64_t m, const float *scores, int64_t *keys, int32_t *J, float *s)
+{
     mltfr_rank_sort(n, m, keys);
     for (int64_t j = 0; j < m; j++) {
         J[j] = (int32_t)mltfr_rank_index(keys[j]);
         s[j] = scores[J[j]];
     }
+}
+
+void mltfr_top_m_plain(int64_t M, int64_t m, const float *scores, int32_t *J, float *s)
+{
+    int64_t keys[ROOM];
+
+    finish(find_candidates(M, m, scores, keys), m, scores, keys, J, s);
+}
+
+void mltfr_top_m(int64_t M, int64_t m, const float *scores, int32_t *J, float *s)
+{
+    int64_t keys[ROOM], n = mltfr_top_few(M, m, scores, keys);
+
+    if (n < m)
+        n = find_candidates(M, m, scores, keys);
+    finish(n, m, scores, keys, J, s);
 }

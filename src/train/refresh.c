@@ -8,11 +8,14 @@
  * computes it; merging by (score, lowest id) is exact in any order. */
 #include "engine.h"
 
+#include <mltfr/kernel.h>
 #include <mltfr/linalg.h>
 #include <mltfr/pool.h>
 
 #include <math.h>
 #include <string.h>
+
+enum { RUN = 64 };
 
 typedef struct {
     float value; /* score, later weight */
@@ -107,19 +110,63 @@ static void merge(int64_t m, vote *a, const vote *b)
     memcpy(a, out, sizeof out);
 }
 
-static void score_tile(level_a *x, int64_t token0, int64_t tokens, int64_t query0, int64_t queries)
+/* One score into a full list; its token comes after those in the list. */
+static void insert(int64_t m, vote *best, vote offer)
 {
-    const int64_t d = x->e->spec.backbone.d, m = x->e->m, keep = tokens < m ? tokens : m;
+    int64_t at = m - 1;
+
+    for (; at > 0 && best[at - 1].value < offer.value; at--)
+        best[at] = best[at - 1];
+    best[at] = offer;
+}
+
+MLTFR_INLINE int32_t count_above(int64_t n, const float *scores, float bound)
+{
+    int32_t count = 0;
+
+#pragma omp simd reduction(+ : count)
+    for (int64_t i = 0; i < n; i++)
+        count += scores[i] > bound;
+    return count;
+}
+
+/* Scores above the last of a full list are rare after the first tokens. */
+MLTFR_KERNEL
+static void scan(int64_t m, vote *best, int64_t tokens, int64_t token0, const float *scores)
+{
+    for (int64_t from = 0; from < tokens; from += RUN) {
+        const int64_t end = tokens - from < RUN ? tokens : from + RUN;
+
+        if (count_above(end - from, scores + from, best[m - 1].value) == 0)
+            continue;
+        for (int64_t i = from; i < end; i++)
+            if (scores[i] > best[m - 1].value)
+                insert(m, best, (vote){scores[i], (int32_t)(token0 + i)});
+    }
+}
+
+/* Lists that are not full yet. */
+static void fill(int64_t m, vote *best, int64_t tokens, int64_t token0, const float *scores)
+{
+    const int64_t keep = tokens < m ? tokens : m;
     int32_t J[m];
     float s[m];
     vote list[m];
 
+    mltfr_top_m(tokens, keep, scores, J, s);
+    for (int64_t j = 0; j < m; j++)
+        list[j] = j < keep ? (vote){s[j], (int32_t)token0 + J[j]} : (vote){0.f, -1};
+    merge(m, best, list);
+}
+
+static void score_tile(level_a *x, int64_t token0, int64_t tokens, int64_t query0, int64_t queries)
+{
+    const int64_t d = x->e->spec.backbone.d, m = x->e->m;
+
     mltfr_gemm_nt(queries, tokens, d, x->q + query0 * d, d, x->Kt, d, 0.f, x->tile, tokens);
     for (int64_t i = 0; i < queries; i++) {
-        mltfr_top_m(tokens, keep, x->tile + i * tokens, J, s);
-        for (int64_t j = 0; j < m; j++)
-            list[j] = j < keep ? (vote){s[j], (int32_t)token0 + J[j]} : (vote){0.f, -1};
-        merge(m, x->best + (query0 + i) * m, list);
+        vote *best = x->best + (query0 + i) * m;
+        (best[m - 1].id < 0 ? fill : scan)(m, best, tokens, token0, x->tile + i * tokens);
     }
 }
 
