@@ -15,7 +15,8 @@ static mltfr_status configuration_of(mltfr_comm *comm, const char *path, char **
     MLTFR_TRY(app_require(comm, "checkpoint", path));
     MLTFR_TRY(mltfr_file_open(comm, path, &file));
     if (!mltfr_file_has_attr(file, "/", "config"))
-        MLTFR_FAIL(MLTFR_E_DATA, "%s: not a checkpoint", path);
+        MLTFR_FAIL(MLTFR_E_DATA, "%s: not a checkpoint: RUN/checkpoints/step-NNNNNNNN.h5 is needed",
+                   path);
     MLTFR_AGREE(comm, mltfr_file_get_text(file, "/", "config", out));
 done:
     mltfr_file_destroy(&file);

@@ -155,8 +155,8 @@ static mltfr_status operands_read(int argc, char *argv[], app_request *request)
     if (count > verb->most_operands && verb_find(argv[optind]) != NULL)
         return mltfr_fail(MLTFR_E_USAGE, "the verb '%s' goes before the options", argv[optind]);
     if (count > verb->most_operands)
-        return mltfr_fail(MLTFR_E_USAGE, "unexpected argument '%s' of %s",
-                          argv[optind + verb->most_operands], verb->name);
+        return mltfr_fail(MLTFR_E_USAGE, "unexpected argument '%s' of %s: try mltfr_dist %s --help",
+                          argv[optind + verb->most_operands], verb->name, verb->name);
     if (count < verb->least_operands)
         return mltfr_fail(MLTFR_E_USAGE, "%s needs %s", verb->name, verb->synopsis);
     for (int i = 0; i < count; i++)

@@ -137,9 +137,10 @@ mltfr_status mltfr_interactions_filter(mltfr_interactions *data, int64_t min_use
     MLTFR_TRY(keep_names(&data->user_names, data->users, c.user, &users));
     MLTFR_TRY(keep_names(&data->item_names, data->items, c.item, &items));
     if (users == 0)
-        MLTFR_FAIL(MLTFR_E_DATA,
-                   "data.min_user = %lld and data.min_item = %lld leave none of %lld users",
-                   (long long)min_user, (long long)min_item, (long long)data->users);
+        MLTFR_FAIL(
+            MLTFR_E_DATA,
+            "data.min_user = %lld and data.min_item = %lld leave none of %lld users: lower them",
+            (long long)min_user, (long long)min_item, (long long)data->users);
     number_items(&c);
     compact(&c);
     data->dropped_users += data->users - users;

@@ -166,8 +166,10 @@ static mltfr_status read_header(mltfr_reader *text, table *t)
         static const char *const key[] = {"user_field", "item_field", "time_field"};
 
         if (t->column[k] < 0 && (k != TIME || strcmp(t->name[k], "timestamp") != 0))
-            MLTFR_FAIL(MLTFR_E_DATA, "%s:%lld: the header has no column '%s' (data.%s)", text->path,
-                       (long long)text->line, t->name[k], key[k]);
+            MLTFR_FAIL(MLTFR_E_DATA,
+                       "%s:%lld: the header has no column '%s' (data.%s): set that key to the name "
+                       "of one it has",
+                       text->path, (long long)text->line, t->name[k], key[k]);
     }
     if (t->column[TIME] < 0)
         mltfr_note("%s: no column '%s': the order of the rows is the order of time", text->path,

@@ -8,7 +8,7 @@ enum { RUN = 64 };
 
 static bool better(mltfr_scored a, mltfr_scored b)
 {
-    return a.score > b.score || (a.score == b.score && a.item < b.item);
+    return (a.score > b.score) | ((a.score == b.score) & (a.item < b.item));
 }
 
 /* Let the entry at `i` of n sink below those that are worse. */
@@ -59,20 +59,32 @@ MLTFR_INLINE int32_t look(int64_t n, const float *scores, float bound, int32_t *
     return reach;
 }
 
+/* Offer the scores of one run that reach the bound; their places are collected without a branch
+ * that would be guessed wrong. */
+MLTFR_INLINE void offer_run(mltfr_topk *list, int64_t n, int64_t first, const float *scores,
+                            float bound)
+{
+    int32_t place[RUN], found = 0;
+
+    for (int32_t i = 0; i < n; i++) {
+        place[found] = i;
+        found += (scores[i] >= bound) & (scores[i] > -INFINITY);
+    }
+    for (int32_t i = 0; i < found; i++)
+        mltfr_topk_add(list, (mltfr_scored){(int32_t)(first + place[i] + 1), scores[place[i]]});
+}
+
 MLTFR_KERNEL
 bool mltfr_topk_scan(mltfr_topk *list, int64_t n, int64_t first, const float *scores)
 {
     int32_t bad = 0;
 
     for (int64_t from = 0; from < n; from += RUN) {
-        const int64_t end = n - from < RUN ? n : from + RUN;
+        const int64_t rows = n - from < RUN ? n - from : RUN;
         const float bound = list->count < list->most ? -INFINITY : list->at[0].score;
 
-        if (look(end - from, scores + from, bound, &bad) == 0)
-            continue;
-        for (int64_t i = from; i < end; i++)
-            if (scores[i] >= bound && scores[i] > -INFINITY)
-                mltfr_topk_add(list, (mltfr_scored){(int32_t)(first + i + 1), scores[i]});
+        if (look(rows, scores + from, bound, &bad) > 0)
+            offer_run(list, rows, first + from, scores + from, bound);
     }
     return bad == 0;
 }

@@ -217,7 +217,10 @@ mltfr_status mltfr_run_checkpoint(mltfr_comm *comm, const char *run_dir, char *p
         return MLTFR_OK;
     MLTFR_TRY(mltfr_checkpoint_newest(comm, run_dir, check, comm, path, bytes));
     if (path[0] == '\0')
-        MLTFR_FAIL(MLTFR_E_DATA, "%s/checkpoints: there is no checkpoint", run_dir);
+        MLTFR_FAIL(MLTFR_E_DATA,
+                   "%s/checkpoints: there is no checkpoint: name one by --checkpoint FILE, or the "
+                   "run by --set run.dir=DIR",
+                   run_dir);
 done:
     return st;
 }

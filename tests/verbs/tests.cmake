@@ -36,7 +36,9 @@ if(MLTFR_H5PY)
     ${PROJECT_SOURCE_DIR}/tests/verbs/check.py $<TARGET_FILE:mltfr_dist> ${MLTFR_VERBS_RUN})
   mltfr_script_test(NAME verbs.pandas LABELS verbs COMMAND ${MLTFR_H5PY}
     ${PROJECT_SOURCE_DIR}/tests/verbs/pandas_reads.py $<TARGET_FILE:mltfr_dist> ${MLTFR_VERBS_RUN})
-  set_tests_properties(verbs.check verbs.pandas PROPERTIES FIXTURES_REQUIRED verbs_run)
+  mltfr_script_test(NAME verbs.wrong LABELS verbs COMMAND ${MLTFR_H5PY}
+    ${PROJECT_SOURCE_DIR}/tests/verbs/wrong.py $<TARGET_FILE:mltfr_dist> ${MLTFR_VERBS_RUN})
+  set_tests_properties(verbs.check verbs.pandas verbs.wrong PROPERTIES FIXTURES_REQUIRED verbs_run)
   mltfr_script_test(NAME verbs.init LABELS verbs COMMAND ${MLTFR_H5PY}
     ${PROJECT_SOURCE_DIR}/tests/verbs/init.py $<TARGET_FILE:mltfr_dist> ${MLTFR_VERBS_RUN}
     ${MLTFR_MPIEXEC})
