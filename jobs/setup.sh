@@ -13,7 +13,7 @@ program_packages=(
 )
 test_packages=(
     libcmocka-dev hdf5-tools python3 python3-h5py python3-numpy python3-yaml # read files as a user would
-    clang libclang-rt-14-dev clang-format clang-tidy codespell shellcheck git xz-utils
+    clang libclang-rt-14-dev clang-format clang-tidy codespell shellcheck valgrind git xz-utils
     slurm-wlm munge # tests/jobs starts them itself
     dpkg-dev file environment-modules python3-pandas # tests/install, tests/docs
     chromium fonts-dejavu-core python3-pil # tests/report looks at a page

@@ -81,7 +81,8 @@ bool mltfr_topk_scan(mltfr_topk *list, int64_t n, int64_t first, const float *sc
 
     for (int64_t from = 0; from < n; from += RUN) {
         const int64_t rows = n - from < RUN ? n - from : RUN;
-        const float bound = list->count < list->most ? -INFINITY : list->at[0].score;
+        const bool full = list->most > 0 && list->count == list->most;
+        const float bound = full ? list->at[0].score : -INFINITY;
 
         if (look(rows, scores + from, bound, &bad) > 0)
             offer_run(list, rows, first + from, scores + from, bound);
