@@ -4,10 +4,12 @@
 
 #include "report_style.h"
 
+#include <mltfr/phases.h>
+
 #include <math.h>
 #include <string.h>
 
-enum { PHASES = 9, BINS = 400 };
+enum { BINS = 400 };
 
 /* ---- head ---------------------------------------------------------------------------------- */
 
@@ -291,35 +293,66 @@ done:
 
 /* ---- time ---------------------------------------------------------------------------------- */
 
-/* Mean seconds an epoch of each phase of a run. */
+static const char *const phases[] = {
+#define X(name, text) text,
+    MLTFR_PHASE_LIST(X)
+#undef X
+};
+enum { PHASES = sizeof phases / sizeof *phases };
+
+/* Mean seconds an epoch of a phase; the part in which it waited as an interval at the bar's end. */
+static bool phase_bar(const report_run *run, const char *phase, svg_bar *out)
+{
+    char name[64];
+
+    snprintf(name, sizeof name, "wait.%s", phase);
+    const double seconds = report_mean(run, "time", phase);
+    const double measured = report_mean(run, "time", name),
+                 wait = isfinite(measured) ? measured : 0;
+
+    if (!(seconds > 0))
+        return false;
+    *out = (svg_bar){.value = seconds, .low = seconds - wait, .high = seconds};
+    snprintf(out->label, sizeof out->label, "%s", phase);
+    snprintf(out->note, sizeof out->note, "%.3g s (%.0f %%)", seconds, 100 * wait / seconds);
+    return true;
+}
+
+/* The phases against the limit: what the products alone would take at the peak that was measured.
+ */
 static void run_time(const report_run *run, int colour, mltfr_text *page)
 {
-    static const char *const phases[PHASES] = {"items",    "backbone",     "experts",
-                                               "loss",     "experts_back", "backbone_back",
-                                               "optimise", "fisher",       "pools"};
-    svg_bar bars[PHASES];
-    char title[160];
-    const double whole = report_mean(run, "time", "train");
+    svg_bar bars[PHASES + 1];
+    char title[256];
+    const double whole = report_mean(run, "time", "train"),
+                 rate = report_mean(run, "time", "gflops");
+    const double peak = report_mean(run, "time", "peak");
+    const double limit = report_mean(run, "time", "gflop") / peak;
     int n = 0;
 
-    for (int i = 0; i < PHASES; i++) {
-        const double seconds = report_mean(run, "time", phases[i]);
-
-        if (!(seconds > 0))
-            continue;
-        bars[n] = (svg_bar){.value = seconds, .colour = colour};
-        snprintf(bars[n].label, sizeof bars[n].label, "%s", phases[i]);
-        snprintf(bars[n++].note, sizeof bars->note, "%.3g s, %.0f %%", seconds,
-                 100 * seconds / whole);
+    for (int i = 0; i < PHASES; i++)
+        n += phase_bar(run, phases[i], &bars[n]);
+    for (int i = 0; i < n; i++)
+        bars[i].colour = colour;
+    if (n > 0 && isfinite(limit)) {
+        bars[n] = (svg_bar){.label = "all at the peak", .value = limit, .colour = colour};
+        snprintf(bars[n++].note, sizeof bars->note, "%.3g s", limit);
     }
-    snprintf(title, sizeof title, "%s: %.3g s an epoch, %.0f %% of it waiting for others",
-             run->name, whole, 100 * report_mean(run, "time", "exposed"));
+    snprintf(title, sizeof title,
+             "%s: %.3g s an epoch, %.0f %% waiting for others; %.3g of %.4g GF/s, %.0f %%",
+             run->name, whole, 100 * report_mean(run, "time", "exposed"), rate, peak,
+             100 * report_mean(run, "time", "share"));
     svg_bars(page, title, n, bars);
 }
 
 void report_time(int count, const report_run runs[], mltfr_text *page)
 {
-    mltfr_text_add(page, "<section><h2>Time</h2><div class=\"charts\">\n");
+    mltfr_text_add(page,
+                   "<section><h2>Time</h2><p>Mean seconds of an epoch in each phase, on the "
+                   "slowest rank; the line at the end of a bar and the share in brackets are the "
+                   "part spent waiting. All "
+                   "at the peak: what the matrix products of the epoch would take at the speed "
+                   "that this machine reached at the start.</p>\n<div class=\"charts\">\n");
     for (int i = 0; i < count; i++)
         run_time(&runs[i], i, page);
     mltfr_text_add(page, "</div></section>\n");

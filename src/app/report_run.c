@@ -13,8 +13,15 @@ enum { PATH_BYTES = 4096 };
 
 double report_number(const cJSON *object, const char *name, int index)
 {
+    const char *dot = strchr(name, '.');
     const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, name);
+    char outer[64];
 
+    if (dot != NULL) {
+        snprintf(outer, sizeof outer, "%.*s", (int)(dot - name), name);
+        item = cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(object, outer),
+                                                dot + 1);
+    }
     if (index >= 0)
         item = cJSON_GetArrayItem(item, index);
     return cJSON_IsNumber(item) ? item->valuedouble : NAN;

@@ -22,7 +22,8 @@ typedef struct {
 mltfr_status report_run_read(const char *dir, report_run *run);
 void report_run_free(report_run *run);
 
-/* A number of a JSON object; of its array where index >= 0.  NaN where there is none. */
+/* A number of a JSON object; of its array where index >= 0; of an object inside by OBJECT.NAME. NaN
+ * where there is none. */
 double report_number(const cJSON *object, const char *name, int index);
 
 /* How many numbers the newest record of a kind has in an array; 0 where there is none. */

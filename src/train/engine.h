@@ -15,6 +15,7 @@
 #include <mltfr/log.h>
 #include <mltfr/mem.h>
 #include <mltfr/params.h>
+#include <mltfr/phases.h>
 #include <mltfr/reduce.h>
 #include <mltfr/router.h>
 #include <mltfr/settings.h>
@@ -136,18 +137,6 @@ typedef struct {
     mltfr_room room;
 } mltfr_touched;
 
-/* Where the time of training goes, for metrics.jsonl. */
-#define MLTFR_PHASE_LIST(X)                                                                        \
-    X(ITEMS, "items")       /* rows of E' fetched, E' renewed */                                   \
-    X(BACKBONE, "backbone") /* forward */                                                          \
-    X(GATHER, "gather")     /* h' of all rows to every rank */                                     \
-    X(EXPERTS, "experts")   /* router, exchange, filters, mixture: forward */                      \
-    X(LOSS, "loss")         /* softmax forward and backward */                                     \
-    X(EXPERTS_BACK, "experts_back")                                                                \
-    X(BACKBONE_BACK, "backbone_back") /* with the sums over ranks and the rows' way back */        \
-    X(OPTIMISE, "optimise")           /* and what follows from new weights */                      \
-    X(FISHER, "fisher")               /* statistics, consensus */                                  \
-    X(POOLS, "pools")                 /* level A, tau, item mixtures */
 typedef enum {
 #define X(name, text) MLTFR_SPENT_##name,
     MLTFR_PHASE_LIST(X)

@@ -44,6 +44,21 @@ charts=$(grep -o '<svg' dom.html | wc -l)
 ((charts >= 10)) || fail "$charts charts"
 grep -q '<b>' dom.html && fail "a name became markup"
 grep -q 'Top tokens' dom.html || fail "no top tokens"
+# Every phase that took time, those of metrics.jsonl and no others, and the limit.
+"$python" - <<'END' || fail "the phases are not those of metrics.jsonl"
+import json
+import re
+
+times = [x for x in map(json.loads, open("experts/metrics.jsonl")) if x["kind"] == "time"]
+page = re.search("<h2>Time.*?</section>", open("dom.html").read(), re.S)[0].split("</figure>")[0]
+for phase in times[0]["wait"]:
+    seconds = sum(x[phase] for x in times) / len(times)
+    assert (f">{phase}<" in page) == (seconds > 0), phase
+    waits = sum(x["wait"][phase] for x in times) / len(times)
+    assert seconds == 0 or f">{seconds:.3g} s ({100 * waits / seconds:.0f} %)<" in page, (phase, seconds)
+limit = sum(x["gflop"] for x in times) / sum(x["peak"] for x in times)
+assert f"{limit:.3g} s<" in page and "GF/s" in page
+END
 grep -Eq 'NaN|-?inf' <(sed 's/<pre>.*//' dom.html | grep -o 'd="[^"]*"\|cx="[^"]*"\|width="[^"]*"') &&
     fail "a coordinate that is no number"
 
