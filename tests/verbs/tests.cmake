@@ -43,6 +43,9 @@ if(MLTFR_H5PY)
     ${PROJECT_SOURCE_DIR}/tests/verbs/init.py $<TARGET_FILE:mltfr_dist> ${MLTFR_VERBS_RUN}
     ${MLTFR_MPIEXEC})
   set_tests_properties(verbs.init PROPERTIES FIXTURES_REQUIRED verbs_run)
+  mltfr_script_test(NAME verbs.init_llms LABELS verbs COMMAND ${MLTFR_H5PY}
+    ${PROJECT_SOURCE_DIR}/tests/verbs/init_llms.py $<TARGET_FILE:mltfr_dist> ${MLTFR_MPIEXEC})
+  set_tests_properties(verbs.init_llms PROPERTIES PROCESSORS 2)
   mltfr_script_test(NAME verbs.data LABELS verbs COMMAND ${MLTFR_H5PY}
     ${PROJECT_SOURCE_DIR}/tests/verbs/data.py $<TARGET_FILE:mltfr_dist>)
 endif()
