@@ -29,6 +29,11 @@ int64_t mltfr_filter_scratch(const mltfr_filter *filter);
  *  @param J    [m] indices     @param s  [m] their scores */
 void mltfr_top_m(int64_t M, int64_t m, const float *scores, int32_t *J, float *s);
 
+/** Numbers of the scores above `bound`, rising.
+ *  @param index  [n + 16]
+ *  @return how many */
+int64_t mltfr_scores_above(int64_t n, const float *scores, float bound, int32_t *index);
+
 /** Scores of n rows in tiles, exact top-m, softmax, dropout, mixture.
  *  @param q     [n][d]
  *  @param rows  [n] global row numbers (for dropout), may be NULL where dropout is 0

@@ -1,10 +1,14 @@
-/* The search of top_m.c with AVX-512, for up to 64 of a few thousand scores: maxima of 128 strided
- * groups stay in registers, and what reaches their bound is packed without a branch. */
+/* Scores above a bound; and the search of top_m.c with AVX-512, for up to 64 of a few thousand
+ * scores: maxima of 128 strided groups stay in registers, and what reaches their bound is packed
+ * without a branch. */
 #include "top_impl.h"
+
+#include <mltfr/filter.h>
+
+#include <stdbool.h>
 
 #if defined(MLTFR_CLONES) && defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
 #include <immintrin.h>
-#include <stdbool.h>
 
 enum { LANES = 16, VECTORS = 8, GROUPS = LANES * VECTORS, BISECTIONS = 24 };
 
@@ -69,23 +73,30 @@ AVX512 static inline float lower_bound(int64_t m, const __m512 top[VECTORS])
     return low;
 }
 
-/* Numbers of the scores that reach the bound; 0 where there are too many. */
-AVX512 static inline int64_t pack(int64_t M, const float *scores, float bound, int32_t *index)
+/* Numbers of the scores that reach the bound, or are above it; stops when there are more than most.
+ */
+AVX512 static inline int64_t pack(int64_t n, const float *scores, float bound, const bool above,
+                                  int64_t most, int32_t *index)
 {
     const __m512 b = _mm512_set1_ps(bound);
     __m512i number = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    int64_t n = 0;
+    int64_t found = 0;
 
-    for (int64_t from = 0; from < M; from += LANES) {
-        const __mmask16 reach = _mm512_cmp_ps_mask(load(M, scores, from), b, _CMP_GE_OQ);
+    for (int64_t from = 0; from < n && found <= most; from += LANES) {
+        const __m512 x = load(n, scores, from);
+        const __mmask16 reach =
+            above ? _mm512_cmp_ps_mask(x, b, _CMP_GT_OQ) : _mm512_cmp_ps_mask(x, b, _CMP_GE_OQ);
 
-        if (n > MLTFR_TOP_FEW - LANES)
-            return 0;
-        _mm512_storeu_si512(index + n, _mm512_maskz_compress_epi32(reach, number));
+        _mm512_storeu_si512(index + found, _mm512_maskz_compress_epi32(reach, number));
         number = _mm512_add_epi32(number, _mm512_set1_epi32(LANES));
-        n += __builtin_popcount(reach);
+        found += __builtin_popcount(reach);
     }
-    return n;
+    return found;
+}
+
+AVX512 static int64_t above_avx512(int64_t n, const float *scores, float bound, int32_t *index)
+{
+    return pack(n, scores, bound, true, n, index);
 }
 
 AVX512 static int64_t find(int64_t M, int64_t m, const float *scores, int64_t *keys)
@@ -95,23 +106,39 @@ AVX512 static int64_t find(int64_t M, int64_t m, const float *scores, int64_t *k
 
     group_maxima(M, scores, top);
     const float bound = lower_bound(m, top);
-    const int64_t n = bound > -__builtin_inff() ? pack(M, scores, bound, index) : 0;
+    const int64_t most = MLTFR_TOP_FEW - LANES;
+    const int64_t n = bound > -__builtin_inff() ? pack(M, scores, bound, false, most, index) : 0;
 
+    if (n > most)
+        return 0;
     for (int64_t i = 0; i < n; i++)
         keys[i] = mltfr_rank_key(scores[index[i]], index[i]);
     return n;
+}
+
+static bool has_avx512(void)
+{
+    return __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512vl");
 }
 
 int64_t mltfr_top_few(int64_t M, int64_t m, const float *scores, int64_t *keys)
 {
     const bool usual = m <= GROUPS / 2 && M >= 4 * GROUPS && M <= 32 * GROUPS;
 
-    return usual && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-                   __builtin_cpu_supports("avx512vl")
-               ? find(M, m, scores, keys)
-               : 0;
+    return usual && has_avx512() ? find(M, m, scores, keys) : 0;
 }
 #else
+static bool has_avx512(void)
+{
+    return false;
+}
+
+static int64_t above_avx512(int64_t n, const float *scores, float bound, int32_t *index)
+{
+    return mltfr_scores_above_plain(n, scores, bound, index);
+}
+
 int64_t mltfr_top_few(int64_t M, int64_t m, const float *scores, int64_t *keys)
 {
     (void)M;
@@ -121,3 +148,19 @@ int64_t mltfr_top_few(int64_t M, int64_t m, const float *scores, int64_t *keys)
     return 0;
 }
 #endif
+
+int64_t mltfr_scores_above_plain(int64_t n, const float *scores, float bound, int32_t *index)
+{
+    int64_t found = 0;
+
+    for (int64_t i = 0; i < n; i++) {
+        index[found] = (int32_t)i;
+        found += scores[i] > bound;
+    }
+    return found;
+}
+
+int64_t mltfr_scores_above(int64_t n, const float *scores, float bound, int32_t *index)
+{
+    return (has_avx512() ? above_avx512 : mltfr_scores_above_plain)(n, scores, bound, index);
+}

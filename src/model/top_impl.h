@@ -28,6 +28,9 @@ static inline int64_t mltfr_rank_index(int64_t key)
 /** mltfr_top_m without top_few.c. */
 void mltfr_top_m_plain(int64_t M, int64_t m, const float *scores, int32_t *J, float *s);
 
+/** mltfr_scores_above without AVX-512. */
+int64_t mltfr_scores_above_plain(int64_t n, const float *scores, float bound, int32_t *index);
+
 /** Keys of the m largest scores and of few others, where that is quickly found (top_few.c).
  *  @param keys  [MLTFR_TOP_FEW]
  *  @return how many; 0: not found */

@@ -8,14 +8,11 @@
  * computes it; merging by (score, lowest id) is exact in any order. */
 #include "engine.h"
 
-#include <mltfr/kernel.h>
 #include <mltfr/linalg.h>
 #include <mltfr/pool.h>
 
 #include <math.h>
 #include <string.h>
-
-enum { RUN = 64 };
 
 typedef struct {
     float value; /* score, later weight */
@@ -120,29 +117,15 @@ static void insert(int64_t m, vote *best, vote offer)
     best[at] = offer;
 }
 
-MLTFR_INLINE int32_t count_above(int64_t n, const float *scores, float bound)
-{
-    int32_t count = 0;
-
-#pragma omp simd reduction(+ : count)
-    for (int64_t i = 0; i < n; i++)
-        count += scores[i] > bound;
-    return count;
-}
-
 /* Scores above the last of a full list are rare after the first tokens. */
-MLTFR_KERNEL
 static void scan(int64_t m, vote *best, int64_t tokens, int64_t token0, const float *scores)
 {
-    for (int64_t from = 0; from < tokens; from += RUN) {
-        const int64_t end = tokens - from < RUN ? tokens : from + RUN;
+    int32_t index[TOKEN_BLOCK + 16];
+    const int64_t n = mltfr_scores_above(tokens, scores, best[m - 1].value, index);
 
-        if (count_above(end - from, scores + from, best[m - 1].value) == 0)
-            continue;
-        for (int64_t i = from; i < end; i++)
-            if (scores[i] > best[m - 1].value)
-                insert(m, best, (vote){scores[i], (int32_t)(token0 + i)});
-    }
+    for (int64_t i = 0; i < n; i++)
+        if (scores[index[i]] > best[m - 1].value)
+            insert(m, best, (vote){scores[index[i]], (int32_t)token0 + index[i]});
 }
 
 /* Lists that are not full yet. */

@@ -144,6 +144,29 @@ static void top_m_is_exact_for_many_shapes(void **state)
     }
 }
 
+static void scores_above_a_bound(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < 11; kind++)
+        for (int64_t n = 0; n < 1100; n += n < 40 ? 1 : 331) {
+            float *x = room(n + 1);
+            int32_t got[2][1200];
+            int64_t found[2], want = 0;
+
+            fill(kind, n, 7 + (uint64_t)n, x);
+            found[0] = mltfr_scores_above(n, x, .7f, got[0]);
+            found[1] = mltfr_scores_above_plain(n, x, .7f, got[1]);
+            for (int64_t i = 0; i < n; i++)
+                if (x[i] > .7f) {
+                    assert_int_equal(got[0][want], i);
+                    assert_int_equal(got[1][want++], i);
+                }
+            assert_int_equal(found[0], want);
+            assert_int_equal(found[1], want);
+            MLTFR_FREE(x);
+        }
+}
+
 typedef struct {
     mltfr_filter filter;
     float *Kt, *Vt, *q, *dy, *s, *a, *y, *dq, *scratch;
@@ -439,6 +462,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(top_m_is_exact),
         cmocka_unit_test(top_m_is_exact_for_many_shapes),
+        cmocka_unit_test(scores_above_a_bound),
         cmocka_unit_test(forward_follows_the_formula),
         cmocka_unit_test(backward_matches_differences),
         cmocka_unit_test(backward_without_query_and_values),
