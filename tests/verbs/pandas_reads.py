@@ -15,7 +15,8 @@ except ImportError as missing:
     sys.exit(77)
 
 program, run = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
-work = tempfile.TemporaryDirectory()
+example = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../data/make_example.py")
+work = tempfile.TemporaryDirectory(prefix="mltfr-pandas.")  # removed at the end
 os.chdir(work.name)
 
 
@@ -60,6 +61,39 @@ assert np.array_equal(items.values, np.load("v/items-vectors.npy"))
 ask("explain", "--users", "user 7", "--out", "e.json")
 experts = pd.json_normalize(json.load(open("e.json"))["users"], "experts")
 assert abs(experts.part.sum() - 1) < 1e-5
+
+# Token spaces and their report.
+subprocess.run([sys.executable, example, "example"], check=True, stdout=subprocess.DEVNULL)
+tables = [{"name": x, "path": f"example/{x}/table.npy"} for x in ("small", "large")]
+small = ["--set", "tokens.shared_dim=8", "--set", "tokens.specific_dim=8", "--set", "tokens.tables=" + json.dumps(tables)]
+call("tokens", "--out", "t.h5", *small)
+report = json.load(open("t.json"))
+with h5py.File("t.h5") as f:
+    assert f["spaces"].attrs["K"] == len(tables) == len(report["llms"])
+    assert all(np.isfinite(f[f"spaces/{k}/Z"][()]).all() for k in ("0", "1", "c"))
+assert [x["name"] for x in report["llms"]] == ["small", "large"]
+
+# A step played again: its golden file has the numbers that the program writes anew.
+golden = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../golden/golden_small.h5")
+call("replay", golden, "r.h5")
+with h5py.File("r.h5") as f, h5py.File(golden) as g:
+    replayed = []
+    f.visititems(lambda name, x: replayed.append(name) if isinstance(x, h5py.Dataset) else None)
+    assert len(replayed) > 20 and all(np.isfinite(f[x][()]).all() for x in replayed if f[x].dtype.kind == "f")
+    assert any(x in g for x in replayed)
+
+# A run with a timeline, and measured rates.
+call("train", "--progress=none", "--set", "data.path=example/loans.csv", "--set", "tokens.path=t.h5", "--set",
+     "run.trace=true", "--set", "train.max_steps=2", "--set", "model.dim=16", "--set", "filter.pool=64", "--set", "filter.top_m=8",
+     "--set", "train.warmup_epochs=0", "--set", "run.dir=traced")
+trace = json.load(open("traced/trace.json"))
+spans = pd.DataFrame(x for x in trace if x["ph"] == "X")
+assert {"name", "ts", "dur", "pid"} <= set(spans) and (spans.dur >= 0).all()
+call("bench", "--quick", "--out", "b.json", "--set", "data.path=example/loans.csv", "--set", "model.experts=false", "--set", "model.dim=16",
+     "--set", "run.dir=traced")
+bench = json.load(open("b.json"))
+rates = pd.DataFrame(bench["lines"])
+assert rates.seconds.gt(0).all() and rates.name.str.startswith("step").any() and bench["rates"]["backbone"] > 0
 
 # The run itself: metrics by kind, the result, every array of the checkpoint.
 lines = pd.read_json(run + "/run/metrics.jsonl", lines=True)
