@@ -49,14 +49,16 @@ static mltfr_status open_id(mltfr_file *f, open_mode mode)
     H5Pset_libver_bounds(access, H5F_LIBVER_V110, H5F_LIBVER_V110);
     if (!reads(mode) && f->comm->size > 1)
         write_together(f, access);
+    errno = 0;
     if (mode == CREATE)
         f->id = H5Fcreate(f->path, H5F_ACC_TRUNC, H5P_DEFAULT, access);
     else
         f->id = H5Fopen(f->path, reads(mode) ? H5F_ACC_RDONLY : H5F_ACC_RDWR, access);
     H5Pclose(access);
     if (f->id < 0)
-        return mltfr_fail(MLTFR_E_IO, "%s: cannot be %s as an HDF5 file", f->path,
-                          mode == CREATE ? "created" : "opened");
+        return mltfr_fail(MLTFR_E_IO, "%s: cannot be %s as an HDF5 file: %s", f->path,
+                          mode == CREATE ? "created" : "opened",
+                          errno != 0 ? strerror(errno) : "not what HDF5 expects");
     return MLTFR_OK;
 }
 

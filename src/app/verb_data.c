@@ -7,6 +7,7 @@
 #include "app_impl.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 static void say_summary(const mltfr_interactions *data)
 {
@@ -108,6 +109,17 @@ done:
     return st;
 }
 
+/* Told by its name, so that nobody takes the file for text. */
+static mltfr_status check_name(const char *out)
+{
+    const char *dot = out == NULL ? NULL : strrchr(out, '.');
+
+    if (out != NULL && (dot == NULL || !app_word_in("h5|hdf5", dot + 1)))
+        return mltfr_fail(MLTFR_E_USAGE,
+                          "--out: %s: interactions are written as HDF5: end the name in .h5", out);
+    return MLTFR_OK;
+}
+
 mltfr_status app_data(mltfr_comm *comm, const app_request *request, mltfr_config *config)
 {
     mltfr_status st = MLTFR_OK;
@@ -118,6 +130,7 @@ mltfr_status app_data(mltfr_comm *comm, const app_request *request, mltfr_config
                    request->operands[0]);
     if (!request->synthetic && (request->users != NULL || request->items != NULL))
         MLTFR_FAIL(MLTFR_E_USAGE, "data: --users and --items are for --synthetic");
+    MLTFR_TRY(check_name(request->out));
     if (request->synthetic)
         return make_synthetic(comm, request);
     if (request->operands[0] != NULL)

@@ -25,6 +25,7 @@ table = r"""
 1 | no column 'user_id' .data.user_field.: set that key           | data semicolon.csv --out d.h5
 1 | leave none of 150 users: lower them                           | data R/data.csv --set data.min_user=1000
 2 | '--out' needs FILE                                            | data R/data.csv --out
+2 | d.csv: interactions are written as HDF5: end the name in .h5  | data R/data.csv --out d.csv
 1 | this is not a text file                                       | data table.npy
 2 | tokens needs --out FILE                                       | tokens
 2 | needs tokens.tables, a list of .name: NAME, path: FILE.       | tokens --out s.h5
