@@ -7,6 +7,7 @@
  *
  * so that a row of dKt and dVt is written once, and the canonical sum over the blocks happens in
  * registers and a small stack in place of whole matrices. */
+#include "dot.h"
 #include "filter_impl.h"
 
 enum { LANES = 16, PANEL = 4 }; /* floats of a vector; vectors of a pass over a token's uses */
@@ -60,16 +61,6 @@ static void place_tokens(const mltfr_filter *filter, const mltfr_filter_rows *ro
         end[v] = sum;
         sum += n;
     }
-}
-
-MLTFR_INLINE float dot(int64_t n, const float *x, const float *y)
-{
-    float sum = 0;
-
-#pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < n; i++)
-        sum += x[i] * y[i];
-    return sum;
 }
 
 /* ds of one row; returns its share of dlogtau. */

@@ -4,6 +4,8 @@
  * softmax of z over R', and is computed as such: nothing is divided by a vanishing sum, and its
  * gradient dz_k = g_k (dg_k - <g, dg>) needs no p.  With k_r = 1, g = p passes through the whole
  * softmax.  Dropout comes after the choice, so loads do not see it. */
+#include "dot.h"
+
 #include <mltfr/kernel.h>
 #include <mltfr/linalg.h>
 #include <mltfr/rng.h>
@@ -13,16 +15,6 @@
 #include <string.h>
 
 enum { ROOM = 4096 }; /* floats of dz in one tile of rows */
-
-MLTFR_INLINE float dot(int64_t n, const float *x, const float *y)
-{
-    float sum = 0;
-
-#pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < n; i++)
-        sum += x[i] * y[i];
-    return sum;
-}
 
 /* p = softmax(z); returns the log-sum-exp of z. */
 static float soften(int64_t K, const float *z, float *p)

@@ -303,6 +303,8 @@ typedef enum {
 } mltfr_purpose;
 /* Queries of the largest of the user blocks [first, last). */
 int64_t mltfr_most_queries(const mltfr_run *run, int64_t first, int64_t last);
+/* bytes[p] of the queries of each rank, `row` bytes a query. */
+void mltfr_query_bytes(const mltfr_engine *e, int64_t row, int64_t bytes[]);
 /* Up to H: h' (or h) of all queries on every rank. */
 mltfr_status mltfr_run_forward(mltfr_engine *e, const mltfr_batch *batch, mltfr_purpose purpose);
 /* Loss and all gradients. */

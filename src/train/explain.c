@@ -38,13 +38,9 @@ done:
 /* Rows of the own queries to rank 0, which has them in order of the queries. */
 static void gather_rows(const mltfr_engine *e, const void *mine, int64_t row_bytes, void *all)
 {
-    const int64_t blocks = e->run.batch->blocks;
     int64_t bytes[e->size];
 
-    for (int p = 0; p < e->size; p++)
-        bytes[p] = (e->run.q_off[mltfr_share_first(blocks, e->size, p + 1)] -
-                    e->run.q_off[mltfr_share_first(blocks, e->size, p)]) *
-                   row_bytes;
+    mltfr_query_bytes(e, row_bytes, bytes);
     mltfr_comm_gatherv(e->comm, mine, bytes, all, 0);
 }
 

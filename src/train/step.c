@@ -110,21 +110,29 @@ done:
     return st;
 }
 
+void mltfr_query_bytes(const mltfr_engine *e, int64_t row, int64_t bytes[])
+{
+    const mltfr_run *run = &e->run;
+    const int64_t blocks = run->batch->blocks;
+
+    for (int p = 0; p < e->size; p++)
+        bytes[p] = (run->q_off[mltfr_share_first(blocks, e->size, p + 1)] -
+                    run->q_off[mltfr_share_first(blocks, e->size, p)]) *
+                   row;
+}
+
 /* h' = h + Delta of the own queries to every rank. */
 static mltfr_status gather_H(mltfr_engine *e, mltfr_run *run)
 {
     mltfr_status st = MLTFR_OK;
-    const int64_t d = e->spec.backbone.d, blocks = run->batch->blocks;
+    const int64_t d = e->spec.backbone.d;
     int64_t bytes[e->size];
     float *mine = NULL;
 
     MLTFR_AGREE(e->comm, RUN_TAKE(run, mine, run->queries * d));
     for (int64_t i = 0; i < run->queries * d; i++)
         mine[i] = run->h[i] + (run->mixes ? run->delta[i] : 0.f);
-    for (int p = 0; p < e->size; p++)
-        bytes[p] = (run->q_off[mltfr_share_first(blocks, e->size, p + 1)] -
-                    run->q_off[mltfr_share_first(blocks, e->size, p)]) *
-                   d * (int64_t)sizeof *mine;
+    mltfr_query_bytes(e, d * (int64_t)sizeof *mine, bytes);
     mltfr_comm_allgatherv(e->comm, mine, bytes, run->H);
 done:
     return st;
