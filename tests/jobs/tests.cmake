@@ -21,8 +21,13 @@ endfunction()
 
 mltfr_job_test(requeue.mpirun SCRIPT requeue ARGS "mpirun -q -np 2")
 mltfr_job_test(requeue.srun SCRIPT requeue ARGS "srun --mpi=pmix")
-foreach(topic chain sweep clock cancel)
+foreach(topic chain sweep clock cancel study_array)
   mltfr_job_test(${topic} SCRIPT ${topic})
 endforeach()
 mltfr_script_test(NAME jobs.pbs LABELS jobs
   COMMAND bash ${jobs_scripts}/pbs.sh $<TARGET_FILE:mltfr_dist>)
+mltfr_script_test(NAME jobs.study LABELS jobs
+  COMMAND bash ${jobs_scripts}/study.sh $<TARGET_FILE:mltfr_dist>)
+set_tests_properties(jobs.study PROPERTIES PROCESSORS 2)
+mltfr_script_test(NAME jobs.study_table LABELS jobs
+  COMMAND ${MLTFR_H5PY} ${jobs_scripts}/study_table.py)
