@@ -62,7 +62,10 @@ typedef enum {
      *  all other rows as with gaussian, with their own mean and covariance. */
     MLTFR_CONTROL_GAUSSIAN_JOINT,
     MLTFR_CONTROL_SHUFFLE, /**< the kept rows of each LLM but the first are permuted */
-    MLTFR_CONTROL_SCALE    /**< Z of the first LLM times 10 after E10; Z_c and all keys stay */
+    MLTFR_CONTROL_SCALE,   /**< Z of the first LLM times 10 after E10; Z_c and all keys stay */
+    /** In the file every Z_k is the r x r identity and Z_c the r_c x r_c one, without ids and
+     * strings: an expert is a hidden layer of r units.  The report is that of the tables. */
+    MLTFR_CONTROL_IDENTITY
 } mltfr_control;
 
 typedef struct {

@@ -34,10 +34,10 @@ void mltfr_fisher_add(mltfr_fisher *fisher, const mltfr_fisher *fresh, double de
 /** Ratios (C9: zero where there are no statistics): A [K][r_c][r_c], s, beta [K]; NULL allowed. */
 void mltfr_fisher_ratios(const mltfr_fisher *fisher, double *A, double *s, double *beta);
 
-/** phi of E18: tempered by kappa, kept within [.5/n, 2/n] with sum 1, 0 where no statistics.
- *  Uniform rule: 1/n over all K.  */
+/** phi of E18: tempered by kappa, kept within [1/(clip n), clip/n] with sum 1, 0 where no
+ *  statistics.  Uniform rule: 1/n over all K.  */
 void mltfr_fisher_phi(const mltfr_fisher *fisher, mltfr_consensus_rule rule, double kappa,
-                      double *phi);
+                      double clip, double *phi);
 
 /** Left and right side of E18: lhs [r_c][r_c] = sum phi Ah + lam I,
  *  rhs [r_c][d] = sum phi Ah W_k + lam W_c (kron and uniform; diagonal: Ah = diag(A_k) r_c / tr).

@@ -17,6 +17,7 @@ static mltfr_conditioning_options options_of(const mltfr_settings *s)
         [MLTFR_TOKENS_CONTROL_GAUSSIAN_JOINT] = MLTFR_CONTROL_GAUSSIAN_JOINT,
         [MLTFR_TOKENS_CONTROL_SHUFFLE] = MLTFR_CONTROL_SHUFFLE,
         [MLTFR_TOKENS_CONTROL_SCALE] = MLTFR_CONTROL_SCALE,
+        [MLTFR_TOKENS_CONTROL_IDENTITY] = MLTFR_CONTROL_IDENTITY,
     };
     mltfr_conditioning_options o = mltfr_conditioning_defaults();
 

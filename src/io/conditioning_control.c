@@ -385,7 +385,8 @@ mltfr_status mltfr_control_tables(mltfr_conditioner *c)
     mltfr_control control = c->options->control;
     mltfr_rows made[MLTFR_MAX_LLMS] = {{0}};
 
-    if (control == MLTFR_CONTROL_NONE || control == MLTFR_CONTROL_SCALE)
+    if (control == MLTFR_CONTROL_NONE || control == MLTFR_CONTROL_SCALE ||
+        control == MLTFR_CONTROL_IDENTITY) /* these act on what is finished */
         goto done;
     if (control == MLTFR_CONTROL_SHUFFLE && c->K == 1)
         mltfr_warn("tokens.control: shuffle leaves the first LLM as it is, and there is no other");

@@ -105,6 +105,7 @@ const char *mltfr_control_name(mltfr_control control)
         [MLTFR_CONTROL_GAUSSIAN_JOINT] = "gaussian-joint",
         [MLTFR_CONTROL_SHUFFLE] = "shuffle",
         [MLTFR_CONTROL_SCALE] = "scale",
+        [MLTFR_CONTROL_IDENTITY] = "identity",
     };
 
     return names[control];

@@ -129,14 +129,40 @@ done:
     return st;
 }
 
+/* tokens.control: identity, in place of either: unit rows, which rank 0 has all.  They are no
+ * tokens: there are no ids and no strings. */
+static mltfr_status unit_space(const mltfr_conditioner *c, int64_t k, parts *p, mltfr_space *out)
+{
+    mltfr_status st = MLTFR_OK;
+    int64_t r = k < c->K ? c->r_c + c->r_s : c->r_c;
+    int64_t own = mltfr_comm_rank(c->comm) == 0 ? r : 0;
+
+    MLTFR_TRY(MLTFR_NEW(p->Z, own * r));
+    for (int64_t i = 0; i < own; i++)
+        p->Z[i * r + i] = 1;
+    *out = (mltfr_space){.name = k < c->K ? c->llms[k].source.name : NULL,
+                         .rows = r,
+                         .first = own > 0 ? 0 : r,
+                         .count = own,
+                         .Z = p->Z};
+done:
+    return st;
+}
+
+static mltfr_status any_space(const mltfr_conditioner *c, int64_t k, parts *p, mltfr_space *out)
+{
+    if (c->options->control == MLTFR_CONTROL_IDENTITY)
+        return unit_space(c, k, p, out);
+    return k < c->K ? llm_space(&c->llms[k], p, out) : consensus_part(c, p, out);
+}
+
 mltfr_status mltfr_conditioning_put(mltfr_conditioner *c, mltfr_spaces_writer *writer, int64_t k)
 {
     mltfr_status st = MLTFR_OK;
     mltfr_space space;
     parts held = {0};
 
-    MLTFR_AGREE(c->comm, k < c->K ? llm_space(&c->llms[k], &held, &space)
-                                  : consensus_part(c, &held, &space));
+    MLTFR_AGREE(c->comm, any_space(c, k, &held, &space));
     MLTFR_TRY(mltfr_spaces_put(writer, k, &space));
 done:
     parts_free(&held);
@@ -251,7 +277,7 @@ static mltfr_status write_anchors(mltfr_conditioner *c, mltfr_file *file)
     const mltfr_anchors *an = &c->anchors;
     const mltfr_conditioning_report *r = c->report;
 
-    if (an->count > 0)
+    if (an->count > 0 && c->options->control != MLTFR_CONTROL_IDENTITY)
         MLTFR_TRY(put(c, file, -1, "anchor_ids", (mltfr_shape){MLTFR_I64, 2, {an->count, an->K}},
                       an->ids));
     if (r->dims > 0)

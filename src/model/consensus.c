@@ -93,24 +93,24 @@ static double raw_weight(const mltfr_fisher *fisher, int64_t k, double kappa)
     return information > 0 ? pow(information, kappa) : 0;
 }
 
-static double clipped(double x, int64_t n)
+static double clipped(double x, double clip, int64_t n)
 {
-    double low = .5 / (double)n, high = 2. / (double)n;
+    double low = 1 / clip / (double)n, high = clip / (double)n;
 
     return x < low ? low : x > high ? high : x;
 }
 
-static double clipped_sum(int64_t K, const double *w, double c, int64_t n)
+static double clipped_sum(int64_t K, const double *w, double c, double clip, int64_t n)
 {
     double sum = 0;
 
     for (int64_t k = 0; k < K; k++)
-        sum += w[k] > 0 ? clipped(c * w[k], n) : 0;
+        sum += w[k] > 0 ? clipped(c * w[k], clip, n) : 0;
     return sum;
 }
 
 /* phi = clip(c w) over the n positive w, c such that the sum is 1: it grows with c. */
-static void bound(int64_t K, double *w)
+static void bound(int64_t K, double clip, double *w)
 {
     int64_t n = 0;
     double total = 0, low = -60, high = 60;
@@ -124,24 +124,24 @@ static void bound(int64_t K, double *w)
     for (int i = 0; i < 200; i++) {
         double middle = (low + high) / 2;
 
-        if (clipped_sum(K, w, exp(middle), n) < 1)
+        if (clipped_sum(K, w, exp(middle), clip, n) < 1)
             low = middle;
         else
             high = middle;
     }
     for (int64_t k = 0; k < K; k++)
-        w[k] = w[k] > 0 ? clipped(exp((low + high) / 2) * w[k], n) : 0;
+        w[k] = w[k] > 0 ? clipped(exp((low + high) / 2) * w[k], clip, n) : 0;
 }
 
 void mltfr_fisher_phi(const mltfr_fisher *fisher, mltfr_consensus_rule rule, double kappa,
-                      double *phi)
+                      double clip, double *phi)
 {
     int64_t K = fisher->K;
 
     for (int64_t k = 0; k < K; k++)
         phi[k] = rule == MLTFR_CONSENSUS_UNIFORM ? 1. / (double)K : raw_weight(fisher, k, kappa);
     if (rule != MLTFR_CONSENSUS_UNIFORM)
-        bound(K, phi);
+        bound(K, clip, phi);
 }
 
 /* Element (i, j) of phi_k Ah_k before scaling: A_k, its diagonal, or the identity. */

@@ -250,7 +250,7 @@ static mltfr_status solve_system(mltfr_engine *e, system_rooms *x, double *W_sta
     float *W_c = e->space[e->K].wv;
 
     gather_shared(e, x->W, view);
-    mltfr_fisher_phi(e->fisher, rule_of(e), e->set->fisher_kappa, e->phi);
+    mltfr_fisher_phi(e->fisher, rule_of(e), e->set->fisher_kappa, e->set->fisher_clip, e->phi);
     mltfr_consensus_system(e->fisher, rule_of(e), e->phi, e->set->fisher_ridge, d, view, W_c,
                            x->lhs, x->rhs);
     memcpy(x->star, x->rhs, (size_t)n * sizeof *x->star);

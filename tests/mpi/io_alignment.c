@@ -307,6 +307,27 @@ static void test_scale(mltfr_comm *comm)
     CHECK(differ(comm, path[1], path[0], 2, 1) == 0, "the consensus space changes");
 }
 
+/* Units in place of tokens. */
+static void test_identity(mltfr_comm *comm, mltfr_comm *self)
+{
+    planted tables[2] = {default_table(0), default_table(1)};
+    mltfr_conditioning_options o = small_options();
+    mltfr_conditioning_report report;
+
+    o.control = MLTFR_CONTROL_IDENTITY;
+    MUST(make(comm, tables, 2, &o, path[0], &report));
+    mltfr_conditioning_clear(&report);
+    for (int64_t k = 0; k <= 2; k++) {
+        int64_t n, r = k < 2 ? o.shared_dim + o.specific_dim : o.shared_dim;
+        float *Z = read_space(comm, path[0], k, &n);
+        CHECK(n == r * r, "space %d has %d numbers", (int)k, (int)n);
+        for (int64_t i = 0; n == r * r && i < n; i++)
+            CHECK(Z[i] == (i % (r + 1) == 0 ? 1 : 0), "space %d, number %d", (int)k, (int)i);
+        MLTFR_FREE(Z);
+    }
+    check_ranks(comm, self, tables, 2, &o, "identity");
+}
+
 /* ---- many LLMs, report, neighbours ---------------------------------------------------------- */
 
 static void check_pairs(const mltfr_conditioning_report *r)
@@ -426,6 +447,7 @@ int main(int argc, char **argv)
     test_joint_missing(comm);
     test_shuffle(comm, self);
     test_scale(comm);
+    test_identity(comm, self);
     test_five(comm, self);
     test_neighbours(comm);
     mltfr_comm_barrier(comm);

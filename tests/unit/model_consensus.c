@@ -73,7 +73,7 @@ static void phi_of(const double scale[K], mltfr_consensus_rule rule, double kapp
 {
     mltfr_fisher *fisher = statistics(scale);
 
-    mltfr_fisher_phi(fisher, rule, kappa, phi);
+    mltfr_fisher_phi(fisher, rule, kappa, 2, phi);
     mltfr_fisher_destroy(&fisher);
 }
 
@@ -93,10 +93,21 @@ static void phi_is_tempered_and_bounded(void **state)
                 tr += A[k * R * R + i * R + i];
             raw[k] = sqrt((1 + .5 * (double)k) * 2 * tr);
         }
-        mltfr_fisher_phi(fisher, MLTFR_CONSENSUS_KRON, .5, phi);
+        mltfr_fisher_phi(fisher, MLTFR_CONSENSUS_KRON, .5, 2, phi);
         assert_near(phi[1] / phi[0], raw[1] / raw[0], 1e-12);
         assert_near(phi[2] / phi[0], raw[2] / raw[0], 1e-12);
         assert_near(phi[0] + phi[1] + phi[2], 1, 1e-12);
+        mltfr_fisher_destroy(&fisher);
+    }
+    { /* raw: without a bound the weights are what they are */
+        mltfr_fisher *one = statistics((const double[K]){1, 1, 1});
+        mltfr_fisher *fisher = statistics((const double[K]){1, 100, 1});
+
+        mltfr_fisher_phi(one, MLTFR_CONSENSUS_KRON, 1, 1e9, raw);
+        mltfr_fisher_phi(fisher, MLTFR_CONSENSUS_KRON, 1, 1e9, phi);
+        assert_near(phi[1] / phi[0] / (raw[1] / raw[0]), 100, 1e-9);
+        assert_near(phi[0] + phi[1] + phi[2], 1, 1e-12);
+        mltfr_fisher_destroy(&one);
         mltfr_fisher_destroy(&fisher);
     }
     phi_of((const double[K]){1, 100, 1}, MLTFR_CONSENSUS_KRON, .5, phi); /* domination by x100 */
@@ -144,7 +155,7 @@ static double solve(problem *p, const mltfr_fisher *fisher, mltfr_consensus_rule
     }
     for (int64_t i = 0; i < R * D; i++)
         p->W_c[i] = (float)mltfr_rng_normal(41, (uint64_t)i);
-    mltfr_fisher_phi(fisher, rule, .5, p->phi);
+    mltfr_fisher_phi(fisher, rule, .5, 2, p->phi);
     mltfr_consensus_system(fisher, rule, p->phi, lam, D, p->W_k, p->W_c, p->lhs, p->rhs);
     memcpy(lhs, p->lhs, sizeof lhs);
     memcpy(p->solved, p->rhs, sizeof p->solved);
