@@ -215,6 +215,8 @@ static void expert_name(const report_run *run, int k, char *out, size_t bytes)
 
     if (name != NULL)
         snprintf(out, bytes, "%s", name);
+    else if (k > 0 && k == report_width(run, "experts", "load"))
+        snprintf(out, bytes, "consensus");
     else
         snprintf(out, bytes, "expert %d", k);
 }
@@ -232,17 +234,19 @@ static void to_shares(int K, svg_series series[])
     }
 }
 
-/* An array of kind "experts" by epoch, a line for each expert of one run. */
-static mltfr_status experts_chart(const report_run *run, const char *name, const char *title,
-                                  bool shares, mltfr_text *page)
+/* An array of a kind by epoch, a line for each expert of one run. */
+static mltfr_status experts_chart(const report_run *run, const char *kind, const char *name,
+                                  const char *title, bool shares, mltfr_text *page)
 {
     mltfr_status st = MLTFR_OK;
-    const int K = report_width(run, "experts", name);
+    const int K = report_width(run, kind, name);
     svg_series *series = NULL;
 
+    if (K == 0) /* a run of an older version */
+        return MLTFR_OK;
     MLTFR_TRY(MLTFR_NEW(series, K));
     for (int k = 0; k < K; k++) {
-        MLTFR_TRY(report_series(run, "experts", name, k, &series[k]));
+        MLTFR_TRY(report_series(run, kind, name, k, &series[k]));
         expert_name(run, k, series[k].name, sizeof series[k].name);
         series[k].colour = k;
     }
@@ -263,11 +267,34 @@ static mltfr_status run_experts(const report_run *run, mltfr_text *page)
     mltfr_text_add(page, "<h3>");
     svg_escaped(page, run->name);
     mltfr_text_add(page, "</h3><div class=\"charts\">\n");
-    MLTFR_TRY(experts_chart(run, "load", "Share of the routed rows", true, page));
+    MLTFR_TRY(experts_chart(run, "experts", "load", "Share of the routed rows", true, page));
+    MLTFR_TRY(experts_chart(run, "experts", "phi", "Fisher weights phi", false, page));
+    MLTFR_TRY(experts_chart(run, "experts", "distance", "Distance of experts to the consensus",
+                            false, page));
+    MLTFR_TRY(experts_chart(run, "experts", "entropy", "Entropy of the token weights, in log m",
+                            false, page));
+    MLTFR_TRY(experts_chart(run, "pools", "new", "Share of the pool that is new", false, page));
     MLTFR_TRY(
-        runs_chart(1, run, "experts", "gate", "Mean gate of the consensus expert", true, page));
-    MLTFR_TRY(experts_chart(run, "phi", "Fisher weights phi", false, page));
-    MLTFR_TRY(experts_chart(run, "distance", "Distance of experts to the consensus", false, page));
+        experts_chart(run, "experts", "grad_experts", "Gradient norm of the experts", false, page));
+    mltfr_text_add(page, "</div>\n");
+done:
+    return st;
+}
+
+/* What has one number a run: all runs in one picture. */
+static mltfr_status mixture_charts(int count, const report_run runs[], mltfr_text *page)
+{
+    static const char *const charts[][2] = {
+        {"gate", "Mean gate of the consensus expert"},
+        {"delta", "|Delta| / |h|"},
+        {"grad.mixture", "Gradient norm of router, gate and consensus"},
+        {"grad.backbone", "Gradient norm of the backbone"},
+    };
+    mltfr_status st = MLTFR_OK;
+
+    mltfr_text_add(page, "<section><h2>Experts</h2><div class=\"charts\">\n");
+    for (size_t i = 0; i < sizeof charts / sizeof *charts; i++)
+        MLTFR_TRY(runs_chart(count, runs, "experts", charts[i][0], charts[i][1], true, page));
     mltfr_text_add(page, "</div>\n");
 done:
     return st;
@@ -282,7 +309,7 @@ mltfr_status report_experts(int count, const report_run runs[], mltfr_text *page
         if (report_width(&runs[i], "experts", "load") == 0)
             continue;
         if (page->size == before)
-            mltfr_text_add(page, "<section><h2>Experts</h2>\n");
+            MLTFR_TRY(mixture_charts(count, runs, page));
         MLTFR_TRY(run_experts(&runs[i], page));
     }
     if (page->size != before)

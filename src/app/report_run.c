@@ -201,15 +201,39 @@ done:
     return st;
 }
 
-static void name_of(const char *dir, char *out, size_t bytes)
+/* The last parts of the path. */
+static void name_run(report_run *run, int parts)
 {
+    const char *dir = run->dir;
     size_t end = strlen(dir), start;
 
     while (end > 1 && dir[end - 1] == '/')
         end--;
-    for (start = end; start > 0 && dir[start - 1] != '/'; start--)
+    for (start = end; start > 0 && (dir[start - 1] != '/' || --parts > 0); start--)
         ;
-    snprintf(out, bytes, "%.*s", (int)(end - start), dir + start);
+    snprintf(run->name, sizeof run->name, "%.*s", (int)(end - start), dir + start);
+    snprintf(run->steps.name, sizeof run->steps.name, "%s", run->name);
+}
+
+static bool are_distinct(int count, const report_run runs[])
+{
+    for (int i = 0; i < count; i++)
+        for (int j = 0; j < i; j++)
+            if (strcmp(runs[i].name, runs[j].name) == 0)
+                return false;
+    return true;
+}
+
+void report_runs_name(int count, report_run runs[])
+{
+    enum { MOST_PARTS = 8 };
+
+    for (int parts = 1; parts <= MOST_PARTS; parts++) {
+        for (int i = 0; i < count; i++)
+            name_run(&runs[i], parts);
+        if (are_distinct(count, runs))
+            return;
+    }
 }
 
 mltfr_status report_run_read(const char *dir, report_run *run)
@@ -218,8 +242,6 @@ mltfr_status report_run_read(const char *dir, report_run *run)
     char path[PATH_BYTES];
 
     *run = (report_run){.dir = dir};
-    name_of(dir, run->name, sizeof run->name);
-    snprintf(run->steps.name, sizeof run->steps.name, "%s", run->name);
     MLTFR_TRY(read_metrics(run));
     MLTFR_TRY(read_object(run, "result.json", &run->result));
     MLTFR_TRY(read_object(run, "spaces.json", &run->spaces));

@@ -8,7 +8,7 @@
 #include <cjson/cJSON.h>
 
 typedef struct {
-    char name[96];    /* the last part of the directory's path */
+    char name[96];    /* from report_runs_name */
     const char *dir;  /* borrowed */
     cJSON *records;   /* array of the lines of metrics.jsonl but those of kind step */
     svg_series steps; /* loss by step */
@@ -21,6 +21,9 @@ typedef struct {
  * @return MLTFR_E_DATA or MLTFR_E_IO naming the file (and line); free `run` in any case */
 mltfr_status report_run_read(const char *dir, report_run *run);
 void report_run_free(report_run *run);
+
+/* Name the runs: the last part of each path, or as many parts as tell all of them apart. */
+void report_runs_name(int count, report_run runs[]);
 
 /* A number of a JSON object; of its array where index >= 0; of an object inside by OBJECT.NAME. NaN
  * where there is none. */

@@ -34,6 +34,7 @@ static mltfr_status make(mltfr_comm *self, const char *const dirs[], const char 
 
     for (; count < APP_MOST_OPERANDS && dirs[count] != NULL; count++)
         MLTFR_TRY(report_run_read(dirs[count], &runs[count]));
+    report_runs_name(count, runs);
     MLTFR_TRY(write_page(count, runs, self, &page));
     MLTFR_TRY(app_write(self, out, &page));
 done:

@@ -41,6 +41,7 @@ typedef struct {
     float *Z, *key_scale;             /* [row_count][width], [row_count] 1 / |Z_v| */
     float *cbar;                      /* [row_count] votes (EMA) */
     int64_t pool_size, *pool;         /* ascending ids; 0 before the first choice */
+    int64_t pool_new;                 /* members that the pool before did not have */
     float *Z_pool, *Zh_pool;          /* [M][width] */
     float *Kt, *Vt;                   /* [M][d] */
     float *wq, *wv, *log_tau;         /* views of the parameters (values) */
@@ -181,6 +182,8 @@ typedef struct mltfr_engine {
     double *phi;                  /* [K], of the last consensus */
     double residual;              /* of the last consensus solve */
     double grad_norm, clip_scale;
+    bool pools_changed;                                  /* since the last step */
+    double item_squares, expert_squares[MLTFR_MAX_LLMS]; /* of the gradient */
     mltfr_progress at;
     mltfr_run run;
 } mltfr_engine;
@@ -329,6 +332,17 @@ void mltfr_consensus_pull_all(mltfr_engine *e, double lr);
 /* |W_v,k - W_v,c| / |W_v,c| of the shared blocks, 0 while there is no consensus: [K].
  * @collective */
 void mltfr_consensus_distances(mltfr_engine *e, double *out);
+
+/* ---- diagnose.c ---------------------------------------------------------------------------- */
+/* What the experts did in the last training step, whose run is still there. */
+typedef struct {
+    double delta;                       /* |Delta| / |h|, root mean squares over the batch */
+    double entropy[MLTFR_MAX_LLMS + 1]; /* [K + consensus] mean of the token weights', in log m */
+    double grad_item, grad_backbone, grad_mixture, grad_expert[MLTFR_MAX_LLMS]; /* norms */
+} mltfr_diagnosis;
+mltfr_status mltfr_diagnose(mltfr_engine *e, mltfr_diagnosis *out); /* @collective */
+/* Share of each pool that the one before did not have: [K + consensus].  @collective */
+void mltfr_pools_new(mltfr_engine *e, double *out);
 
 /* ---- refresh.c, calibrate.c ---------------------------------------------------------------- */
 /* E11 for every space.  q: queries [n][d], the same on every rank; explore: order of exploration.

@@ -47,7 +47,7 @@ static double item_squares(mltfr_engine *e)
 
 static void global_norm(mltfr_engine *e)
 {
-    double sum = item_squares(e);
+    double sum = e->item_squares = item_squares(e);
 
     sum += mltfr_sum_squares(e->params->dense.n, e->params->dense.g);
     for (int64_t k = 0; mltfr_experts_on(e) && k < e->K; k++) {
@@ -55,6 +55,7 @@ static void global_norm(mltfr_engine *e)
         if (is_owner(e, k))
             own = mltfr_sum_squares(e->params->expert[k].n, e->params->expert[k].g);
         mltfr_comm_bcast(e->comm, &own, sizeof own, e->space[k].owner);
+        e->expert_squares[k] = own;
         sum += own;
     }
     e->grad_norm = sqrt(sum);

@@ -249,6 +249,21 @@ static int64_t explore_one(void *context, int64_t i)
     return x->explore(x->context, x->k, i);
 }
 
+/* Both rise. */
+static int64_t count_new(const mltfr_token_space *s, const int64_t *pool)
+{
+    int64_t same = 0;
+
+    for (int64_t i = 0, j = 0; i < s->M && j < s->pool_size;) {
+        same += pool[i] == s->pool[j];
+        if (pool[i] < s->pool[j])
+            i++;
+        else
+            j++;
+    }
+    return s->M - same;
+}
+
 static mltfr_status choose(level_a *x, explorer *next)
 {
     mltfr_status st = MLTFR_OK;
@@ -273,6 +288,7 @@ static mltfr_status choose(level_a *x, explorer *next)
                                s->pool_size, explore_one, next, pool);
     MLTFR_AGREE(s->group, st);
     mltfr_comm_bcast(s->group, pool, s->M * (int64_t)sizeof *pool, s->root);
+    s->pool_new = count_new(s, pool);
     memcpy(s->pool, pool, (size_t)s->M * sizeof *pool);
     MLTFR_TRY(mltfr_pool_rows(e, s->k));
 done:

@@ -28,13 +28,29 @@ static void add_list(mltfr_text *text, const char *name, int64_t n, const double
     mltfr_text_add(text, "]");
 }
 
-void mltfr_report_experts(mltfr_run_files *files, mltfr_engine *e)
+void mltfr_report_pools(mltfr_run_files *files, mltfr_engine *e)
 {
+    double fresh[MLTFR_MAX_LLMS + 1];
+    mltfr_text text = {0};
+
+    mltfr_pools_new(e, fresh);
+    mltfr_text_add(&text, "{\"kind\":\"pools\",\"epoch\":%" PRId64 ",\"step\":%" PRId64,
+                   e->at.epoch, e->at.step);
+    add_list(&text, "new", e->K + e->spec.consensus, fresh);
+    mltfr_text_add(&text, "}");
+    add_line(files, &text);
+}
+
+mltfr_status mltfr_report_experts(mltfr_run_files *files, mltfr_engine *e)
+{
+    mltfr_status st = MLTFR_OK;
+    mltfr_diagnosis seen;
     double load[MLTFR_MAX_LLMS], away[MLTFR_MAX_LLMS];
     mltfr_text text = {0};
 
     if (!mltfr_experts_on(e))
-        return;
+        return MLTFR_OK;
+    MLTFR_TRY(mltfr_diagnose(e, &seen));
     for (int64_t k = 0; k < e->K; k++)
         load[k] = (double)e->run.routed.load[k];
     mltfr_consensus_distances(e, away);
@@ -44,8 +60,15 @@ void mltfr_report_experts(mltfr_run_files *files, mltfr_engine *e)
     mltfr_text_add(&text, ",\"gate\":%.6g", e->run.gate);
     add_list(&text, "phi", e->K, e->phi);
     add_list(&text, "distance", e->K, away);
-    mltfr_text_add(&text, ",\"residual\":%.3g}", e->residual);
+    mltfr_text_add(&text, ",\"residual\":%.3g,\"delta\":%.10g", e->residual, seen.delta);
+    add_list(&text, "entropy", e->K + e->spec.consensus, seen.entropy);
+    mltfr_text_add(&text, ",\"grad\":{\"items\":%.10g,\"backbone\":%.10g,\"mixture\":%.10g}",
+                   seen.grad_item, seen.grad_backbone, seen.grad_mixture);
+    add_list(&text, "grad_experts", e->K, seen.grad_expert);
+    mltfr_text_add(&text, "}");
     add_line(files, &text);
+done:
+    return st;
 }
 
 void mltfr_report_time(mltfr_run_files *files, const mltfr_timing *timing, const mltfr_engine *e,

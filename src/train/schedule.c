@@ -107,6 +107,7 @@ static mltfr_status vote(mltfr_session *s, int64_t epoch)
         mltfr_batch_destroy(&batch);
     }
     MLTFR_TRY(mltfr_refresh_pools(e, n, q, explore, &x));
+    e->pools_changed = true;
 done:
     mltfr_batch_destroy(&batch);
     MLTFR_FREE(q);

@@ -160,12 +160,16 @@ done:
 
 /* ---- reports ------------------------------------------------------------------------------- */
 
+/* @collective */
 static void report_step(trainer *t, int64_t rows)
 {
-    const mltfr_engine *e = t->session.engine;
+    mltfr_engine *e = t->session.engine;
 
     t->loop.epoch_loss += e->run.loss * (double)rows;
     t->loop.epoch_rows += rows;
+    if (e->pools_changed)
+        mltfr_report_pools(&t->files, e);
+    e->pools_changed = false;
     if (e->at.step % t->session.set->run_log_every == 0)
         mltfr_run_files_line(&t->files, "{\"kind\":\"step\",\"step\":%" PRId64 ",\"loss\":%.17g}",
                              e->at.step, e->run.loss);
@@ -192,7 +196,7 @@ static void report_progress(trainer *t, int64_t done, int64_t steps)
 }
 
 /* @collective */
-static void report_epoch(trainer *t)
+static mltfr_status report_epoch(trainer *t)
 {
     const mltfr_engine *e = t->session.engine;
     const double seconds = mltfr_seconds() - t->epoch_begin;
@@ -207,7 +211,7 @@ static void report_epoch(trainer *t)
     if (mltfr_progress_shown() != MLTFR_PROGRESS_NONE)
         mltfr_note("epoch %3" PRId64 "/%" PRId64 "  loss %.4f  %.2f s  %.0f positions/s",
                    e->at.epoch, t->session.set->train_epochs, loss, seconds, rate);
-    mltfr_report_experts(&t->files, t->session.engine);
+    return mltfr_report_experts(&t->files, t->session.engine);
 }
 
 /* ---- epochs -------------------------------------------------------------------------------- */
@@ -311,7 +315,7 @@ static mltfr_status run_epoch(trainer *t, int64_t epoch)
     const bool last = is_last_step(t) || (whole && epoch == set->train_epochs);
 
     if (whole || last)
-        report_epoch(t);
+        MLTFR_TRY(report_epoch(t));
     if (last || (whole && set->eval_every > 0 && epoch % set->eval_every == 0))
         MLTFR_TRY(validate(t));
     if (last || (whole && set->checkpoint_every == 0) ||

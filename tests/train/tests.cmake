@@ -55,7 +55,7 @@ endforeach()
 mltfr_mpi_test(NAME train.finite SOURCE ${PROJECT_SOURCE_DIR}/tests/mpi/train_finite.c NP 1 3
   LIBS mltfr_planted mltfr_train ARGS ${CMAKE_CURRENT_BINARY_DIR}/train_finite)
 target_include_directories(test.train.finite PRIVATE ${PROJECT_SOURCE_DIR}/src/train)
-foreach(topic gradient method steady)
+foreach(topic gradient method steady diagnose)
   mltfr_mpi_test(NAME train.${topic} SOURCE ${PROJECT_SOURCE_DIR}/tests/mpi/train_${topic}.c
     NP 1 2 3 LIBS mltfr_golden mltfr_planted mltfr_train)
   target_include_directories(test.train.${topic} PRIVATE ${PROJECT_SOURCE_DIR}/src/train)
