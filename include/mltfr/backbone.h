@@ -1,26 +1,28 @@
 /** @file mltfr/backbone.h
- *  SASRec on packed sequences, forward and backward, one user block at a time (method E1-E3).
- *  Layer: model.  All functions are @local; none allocates.
+ *  The sequence models on packed sequences, forward and backward, one user block at a time (method
+ *  E1-E3).  Layer: model.  All functions are @local; none allocates.
  *
  *  A block holds whole users: user u has rows off[u] .. off[u + 1) of n = off[users] rows; no
  *  padded row exists.  Weights are [out][in] (y = x W^T + b). */
 #ifndef MLTFR_BACKBONE_H
 #define MLTFR_BACKBONE_H
 
-#include <stdbool.h>
-#include <stdint.h>
+#include <mltfr/settings.h>
 
 enum { MLTFR_MAX_LAYERS = 16 };
 
 typedef struct {
+    int kind;                          /**< MLTFR_MODEL_BACKBONE_SASREC, .. */
     int64_t d, layers, heads, max_len; /**< d divisible by heads; max_len is L */
-    bool pre_norm;
-    float ln_eps, dropout; /**< 1e-5; share of entries that are dropped in training */
+    bool pre_norm;                     /**< SASRec only */
+    float ln_eps, dropout;             /**< 1e-5; share of entries that are dropped in training */
+    int64_t average;                   /**< BSARec: positions in the moving average (w) */
+    float alpha;                       /**< BSARec: share of the frequency branch */
 } mltfr_backbone_shape;
 
-/** Views into one slab of values, or of gradients. */
+/** Views into one slab of values, or of gradients; NULL where the model has no such tensor. */
 typedef struct {
-    float *pos; /**< [L][d] */
+    float *pos; /**< [L][d]; not GRU4Rec */
     float *emb_ln_w, *emb_ln_b;
     struct mltfr_layer_weights {
         float *ln1_w, *ln1_b;     /**< [d] */
@@ -28,8 +30,12 @@ typedef struct {
         float *bq, *bk, *bv, *bo; /**< [d] */
         float *ln2_w, *ln2_b;     /**< [d] */
         float *w1, *b1, *w2, *b2; /**< [4d][d], [4d], [d][4d], [d] */
+
+        float *sqrt_beta, *ln_freq_w, *ln_freq_b; /**< BSARec: [d] */
+        float *w_ih, *w_hh, *b_ih, *b_hh; /**< GRU4Rec: [3d][d], [3d][d], [3d], [3d]; r, z, n */
     } layer[MLTFR_MAX_LAYERS];
-    float *final_ln_w, *final_ln_b; /**< pre-norm only, else NULL */
+    float *final_ln_w, *final_ln_b; /**< pre-norm only */
+    float *dense_w, *dense_b;       /**< GRU4Rec: [d][d], [d] */
 } mltfr_backbone_weights;
 
 /** The rows of one user block and where its random numbers start. */

@@ -66,6 +66,9 @@ void mltfr_params_view_backbone(const mltfr_params *params, float *base, int64_t
 void mltfr_params_view_router(const mltfr_params *params, float *base, int64_t from,
                               mltfr_router_weights *out);
 
+/** Numbers of a backbone's tensors, by formula. */
+int64_t mltfr_backbone_numbers(const mltfr_backbone_shape *shape);
+
 /** Offset in the dense slab where the backbone ends and the experts' tensors begin. */
 int64_t mltfr_params_backbone_end(const mltfr_params *params);
 

@@ -4,7 +4,7 @@
 /* State what does not fit; the first such rule is the one reported. */
 static mltfr_status check_sizes(const mltfr_settings *s)
 {
-    if (s->model_dim % s->model_heads != 0)
+    if (s->model_backbone != MLTFR_MODEL_BACKBONE_GRU4REC && s->model_dim % s->model_heads != 0)
         return mltfr_fail(MLTFR_E_USAGE, "model.dim = %lld is not a multiple of model.heads = %lld",
                           (long long)s->model_dim, (long long)s->model_heads);
     if (s->filter_top_m > s->filter_pool)
@@ -15,6 +15,9 @@ static mltfr_status check_sizes(const mltfr_settings *s)
 
 static mltfr_status check_pairs(const mltfr_settings *s)
 {
+    if (s->model_norm == MLTFR_MODEL_NORM_PRE && s->model_backbone != MLTFR_MODEL_BACKBONE_SASREC)
+        return mltfr_fail(MLTFR_E_USAGE,
+                          "model.norm: pre is for model.backbone: sasrec; the others take post");
     if (s->tokens_tables_count > 0 && s->tokens_path[0] != '\0')
         return mltfr_fail(MLTFR_E_USAGE,
                           "tokens.tables and tokens.path are both given; one of them is allowed");

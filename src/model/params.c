@@ -5,10 +5,11 @@
 
 #include <math.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { PER_LAYER = 16, PER_EXPERT = 3, OTHERS = 16 };
+enum { PER_LAYER = 19, PER_EXPERT = 3, OTHERS = 16 };
 
 /* ---- the table ----------------------------------------------------------------------------- */
 
@@ -59,6 +60,41 @@ static void add_layer(mltfr_params *p, int64_t b)
     add(p, D, 1, 4 * d, 1, "block%lld.ffn.b1", (long long)b);
     add(p, D, 2, d, 4 * d, "block%lld.ffn.w2", (long long)b);
     add(p, D, 1, d, 1, "block%lld.ffn.b2", (long long)b);
+    if (p->spec.backbone.kind != MLTFR_MODEL_BACKBONE_BSAREC)
+        return;
+    add(p, D, 1, d, 1, "block%lld.freq.sqrt_beta", (long long)b);
+    snprintf(name, sizeof name, "block%lld.ln_freq", (long long)b);
+    add_norm(p, name);
+}
+
+static void add_gru(mltfr_params *p, int64_t b)
+{
+    const int64_t d = p->spec.backbone.d;
+    const mltfr_place D = MLTFR_PLACE_DENSE;
+
+    add(p, D, 2, 3 * d, d, "block%lld.gru.w_ih", (long long)b);
+    add(p, D, 2, 3 * d, d, "block%lld.gru.w_hh", (long long)b);
+    add(p, D, 1, 3 * d, 1, "block%lld.gru.b_ih", (long long)b);
+    add(p, D, 1, 3 * d, 1, "block%lld.gru.b_hh", (long long)b);
+}
+
+static void add_backbone(mltfr_params *p)
+{
+    const mltfr_backbone_shape *b = &p->spec.backbone;
+    const mltfr_place D = MLTFR_PLACE_DENSE;
+    const bool gru = b->kind == MLTFR_MODEL_BACKBONE_GRU4REC;
+
+    if (!gru)
+        add(p, D, 2, b->max_len, b->d, "pos.weight");
+    add_norm(p, "emb_ln");
+    for (int64_t i = 0; i < b->layers; i++)
+        (gru ? add_gru : add_layer)(p, i);
+    if (b->pre_norm)
+        add_norm(p, "final_ln");
+    if (gru) {
+        add(p, D, 2, b->d, b->d, "dense.weight");
+        add(p, D, 1, b->d, 1, "dense.bias");
+    }
 }
 
 static void add_expert(mltfr_params *p, int64_t k)
@@ -101,15 +137,9 @@ static void add_shared_experts(mltfr_params *p)
 static void fill_table(mltfr_params *p)
 {
     const mltfr_params_spec *s = &p->spec;
-    const mltfr_backbone_shape *b = &s->backbone;
 
-    add(p, MLTFR_PLACE_ITEM, 2, s->items, b->d, "item.weight");
-    add(p, MLTFR_PLACE_DENSE, 2, b->max_len, b->d, "pos.weight");
-    add_norm(p, "emb_ln");
-    for (int64_t i = 0; i < b->layers; i++)
-        add_layer(p, i);
-    if (b->pre_norm)
-        add_norm(p, "final_ln");
+    add(p, MLTFR_PLACE_ITEM, 2, s->items, s->backbone.d, "item.weight");
+    add_backbone(p);
     if (!s->experts)
         return;
     for (int64_t k = 0; k < s->K; k++)
@@ -119,51 +149,79 @@ static void fill_table(mltfr_params *p)
 
 /* ---- views --------------------------------------------------------------------------------- */
 
-static float *at(const mltfr_params *p, float *base, int64_t from, const char *what, int64_t b)
+static float *at(const mltfr_params *p, float *base, int64_t from, const char *name)
 {
-    char name[40];
-    const mltfr_tensor *t;
+    const mltfr_tensor *t = mltfr_params_find(p, name);
 
-    snprintf(name, sizeof name, "block%lld.%s", (long long)b, what);
-    t = mltfr_params_find(p, b < 0 ? what : name);
     return t == NULL ? NULL : base + (t->offset - from);
+}
+
+typedef struct {
+    const char *name;
+    size_t field; /* where its pointer stands */
+} view_entry;
+
+#define OF_LAYER(name, field)                                                                      \
+    {                                                                                              \
+        name, offsetof(struct mltfr_layer_weights, field)                                          \
+    }
+static const view_entry of_layer[] = {OF_LAYER("ln1.weight", ln1_w),
+                                      OF_LAYER("ln1.bias", ln1_b),
+                                      OF_LAYER("attn.wq", wq),
+                                      OF_LAYER("attn.wk", wk),
+                                      OF_LAYER("attn.wv", wv),
+                                      OF_LAYER("attn.wo", wo),
+                                      OF_LAYER("attn.bq", bq),
+                                      OF_LAYER("attn.bk", bk),
+                                      OF_LAYER("attn.bv", bv),
+                                      OF_LAYER("attn.bo", bo),
+                                      OF_LAYER("ln2.weight", ln2_w),
+                                      OF_LAYER("ln2.bias", ln2_b),
+                                      OF_LAYER("ffn.w1", w1),
+                                      OF_LAYER("ffn.b1", b1),
+                                      OF_LAYER("ffn.w2", w2),
+                                      OF_LAYER("ffn.b2", b2),
+                                      OF_LAYER("freq.sqrt_beta", sqrt_beta),
+                                      OF_LAYER("ln_freq.weight", ln_freq_w),
+                                      OF_LAYER("ln_freq.bias", ln_freq_b),
+                                      OF_LAYER("gru.w_ih", w_ih),
+                                      OF_LAYER("gru.w_hh", w_hh),
+                                      OF_LAYER("gru.b_ih", b_ih),
+                                      OF_LAYER("gru.b_hh", b_hh)};
+
+static void view_layer(const mltfr_params *p, float *base, int64_t from, int64_t b,
+                       struct mltfr_layer_weights *w)
+{
+    for (size_t i = 0; i < sizeof of_layer / sizeof *of_layer; i++) {
+        char name[40];
+        float *x;
+
+        snprintf(name, sizeof name, "block%lld.%s", (long long)b, of_layer[i].name);
+        x = at(p, base, from, name);
+        memcpy((char *)w + of_layer[i].field, &x, sizeof x);
+    }
 }
 
 void mltfr_params_view_backbone(const mltfr_params *p, float *base, int64_t from,
                                 mltfr_backbone_weights *w)
 {
-    w->pos = at(p, base, from, "pos.weight", -1);
-    w->emb_ln_w = at(p, base, from, "emb_ln.weight", -1);
-    w->emb_ln_b = at(p, base, from, "emb_ln.bias", -1);
-    w->final_ln_w = at(p, base, from, "final_ln.weight", -1);
-    w->final_ln_b = at(p, base, from, "final_ln.bias", -1);
-    for (int64_t b = 0; b < p->spec.backbone.layers; b++) {
-        struct mltfr_layer_weights *l = &w->layer[b];
-        l->ln1_w = at(p, base, from, "ln1.weight", b);
-        l->ln1_b = at(p, base, from, "ln1.bias", b);
-        l->wq = at(p, base, from, "attn.wq", b);
-        l->wk = at(p, base, from, "attn.wk", b);
-        l->wv = at(p, base, from, "attn.wv", b);
-        l->wo = at(p, base, from, "attn.wo", b);
-        l->bq = at(p, base, from, "attn.bq", b);
-        l->bk = at(p, base, from, "attn.bk", b);
-        l->bv = at(p, base, from, "attn.bv", b);
-        l->bo = at(p, base, from, "attn.bo", b);
-        l->ln2_w = at(p, base, from, "ln2.weight", b);
-        l->ln2_b = at(p, base, from, "ln2.bias", b);
-        l->w1 = at(p, base, from, "ffn.w1", b);
-        l->b1 = at(p, base, from, "ffn.b1", b);
-        l->w2 = at(p, base, from, "ffn.w2", b);
-        l->b2 = at(p, base, from, "ffn.b2", b);
-    }
+    w->pos = at(p, base, from, "pos.weight");
+    w->emb_ln_w = at(p, base, from, "emb_ln.weight");
+    w->emb_ln_b = at(p, base, from, "emb_ln.bias");
+    w->final_ln_w = at(p, base, from, "final_ln.weight");
+    w->final_ln_b = at(p, base, from, "final_ln.bias");
+    w->dense_w = at(p, base, from, "dense.weight");
+    w->dense_b = at(p, base, from, "dense.bias");
+    for (int64_t b = 0; b < p->spec.backbone.layers; b++)
+        view_layer(p, base, from, b, &w->layer[b]);
 }
 
 void mltfr_params_view_router(const mltfr_params *p, float *base, int64_t from,
                               mltfr_router_weights *w)
 {
-    w->w = at(p, base, from, "router.w", -1);
-    w->gate_w = at(p, base, from, "consensus.gate.w", -1);
-    w->gate_b = at(p, base, from, "consensus.gate.b", -1);
+    w->w = at(p, base, from, "router.w");
+    w->gate_w = at(p, base, from, "consensus.gate.w");
+    w->gate_b = at(p, base, from, "consensus.gate.b");
 }
 
 /* ---- life ---------------------------------------------------------------------------------- */
@@ -279,6 +337,21 @@ int64_t mltfr_params_local(const mltfr_params *params, const mltfr_tensor *tenso
     return tensor->dims[0] * tensor->dims[1];
 }
 
+int64_t mltfr_backbone_numbers(const mltfr_backbone_shape *shape)
+{
+    const int64_t d = shape->d, with_bias = d * d + d;
+
+    switch (shape->kind) {
+    case MLTFR_MODEL_BACKBONE_GRU4REC:
+        return 2 * d + shape->layers * 6 * with_bias + with_bias;
+    case MLTFR_MODEL_BACKBONE_BSAREC:
+        return shape->max_len * d + 2 * d + shape->layers * (12 * d * d + 16 * d);
+    default:
+        return shape->max_len * d + 2 * d + shape->layers * (12 * d * d + 13 * d) +
+               (shape->pre_norm ? 2 * d : 0);
+    }
+}
+
 int64_t mltfr_params_backbone_end(const mltfr_params *params)
 {
     for (int64_t i = 0; i < params->count; i++)
@@ -327,7 +400,8 @@ done:
     return st;
 }
 
-typedef enum { ZERO, ONE, NORMAL, ORTHONORMAL } start_kind;
+/* Normal numbers have a standard deviation of .02, 1 or 1 / sqrt(columns). */
+typedef enum { ZERO, ONE, NORMAL, UNIT_NORMAL, FAN_NORMAL, ORTHONORMAL } start_kind;
 
 static start_kind start_of(const mltfr_tensor *t)
 {
@@ -337,6 +411,10 @@ static start_kind start_of(const mltfr_tensor *t)
         return ONE;
     if (strncmp(t->name, "expert", 6) == 0 || strncmp(t->name, "consensus", 9) == 0)
         return strcmp(dot, ".wq") == 0 ? ORTHONORMAL : ZERO;
+    if (strcmp(dot, ".sqrt_beta") == 0)
+        return UNIT_NORMAL;
+    if (t->ndim == 2 && (strstr(t->name, ".gru.") != NULL || strcmp(t->name, "dense.weight") == 0))
+        return FAN_NORMAL;
     return t->ndim == 2 && strcmp(t->name, "inject.w") != 0 ? NORMAL : ZERO;
 }
 
@@ -348,13 +426,16 @@ static mltfr_status draw(mltfr_params *p, int64_t number, uint64_t seed)
     const uint64_t key = mltfr_rng_key(seed, MLTFR_RNG_INIT, (uint64_t)number);
     const int64_t first = t->place == MLTFR_PLACE_ITEM ? p->item_first * t->dims[1] : 0;
     const start_kind kind = start_of(t);
+    const double width = kind == NORMAL        ? .02
+                         : kind == UNIT_NORMAL ? 1.
+                                               : 1. / sqrt((double)t->dims[1]);
 
     if (kind == ORTHONORMAL && n > 0)
         return draw_orthonormal(key, t->dims[0], t->dims[1], w);
     for (int64_t i = 0; i < n; i++)
-        w[i] = kind == ONE      ? 1.f
-               : kind == NORMAL ? (float)(.02 * mltfr_rng_normal(key, (uint64_t)(first + i)))
-                                : 0.f;
+        w[i] = kind == ONE || kind == ZERO
+                   ? (float)(kind == ONE)
+                   : (float)(width * mltfr_rng_normal(key, (uint64_t)(first + i)));
     return MLTFR_OK;
 }
 

@@ -136,6 +136,9 @@ static void part_line(bench *b, const char *name, const mltfr_steps_done *done, 
 
 static mltfr_status measure_plain(bench *b, mltfr_steps_done *plain)
 {
+    static const char *const steps[] = {[MLTFR_MODEL_BACKBONE_SASREC] = "step SASRec",
+                                        [MLTFR_MODEL_BACKBONE_BSAREC] = "step BSARec",
+                                        [MLTFR_MODEL_BACKBONE_GRU4REC] = "step GRU4Rec"};
     mltfr_status st = MLTFR_OK;
 
     b->session.engine->at.epoch = 1;
@@ -144,7 +147,7 @@ static mltfr_status measure_plain(bench *b, mltfr_steps_done *plain)
               plain->wall[MLTFR_SPENT_BACKBONE] + plain->wall[MLTFR_SPENT_BACKBONE_BACK],
               plain->work.backbone);
     part_line(b, "softmax", plain, plain->wall[MLTFR_SPENT_LOSS], plain->work.loss);
-    step_line(b, "step SASRec", plain);
+    step_line(b, steps[b->session.engine->spec.backbone.kind], plain);
 done:
     return st;
 }

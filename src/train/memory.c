@@ -11,16 +11,7 @@
  */
 enum { KEPT_ITEMS = 65536, TILE_ITEMS = 4096 };
 
-/* Numbers of a dense slab: the backbone; with the mixture. */
-static double backbone_numbers(const mltfr_params_spec *s)
-{
-    const double d = (double)s->backbone.d;
-
-    return (double)s->backbone.max_len * d + 2. * d +
-           (double)s->backbone.layers * (12. * d * d + 13. * d) +
-           (s->backbone.pre_norm ? 2. * d : 0.);
-}
-
+/* Numbers of a dense slab behind the backbone. */
 static double mixture_numbers(const mltfr_params_spec *s)
 {
     const double d = (double)s->backbone.d, r_c = (double)s->r_c;
@@ -79,10 +70,11 @@ static double sum_bytes(const mltfr_plan *plan, const mltfr_plan_share *x)
     double experts = 0.;
 
     if (e->K == 0)
-        return 4. * levels * backbone_numbers(&e->spec);
+        return 4. * levels * (double)mltfr_backbone_numbers(&e->spec.backbone);
     for (int64_t k = 0; k < e->K; k++)
         experts += x->parts[k] * 2. * (double)x->space[k].M * d;
-    return 4. * levels * fmax(backbone_numbers(&e->spec), mixture_numbers(&e->spec)) +
+    return 4. * levels *
+               fmax((double)mltfr_backbone_numbers(&e->spec.backbone), mixture_numbers(&e->spec)) +
            4. * fmax(experts, x->parts[e->K] * (double)x->space[e->K].M * d);
 }
 
@@ -122,7 +114,8 @@ void mltfr_memory_of(const mltfr_plan *plan, const mltfr_plan_share *x,
     memset(bytes, 0, MLTFR_MEMORY_COUNT * sizeof *bytes);
     add_spaces(x, bytes);
     bytes[MLTFR_MEMORY_ITEMS] = 16. * d * I + injected_bytes(e);
-    bytes[MLTFR_MEMORY_PARAMS] += 16. * (backbone_numbers(&e->spec) + mixture_numbers(&e->spec));
+    bytes[MLTFR_MEMORY_PARAMS] +=
+        16. * ((double)mltfr_backbone_numbers(&e->spec.backbone) + mixture_numbers(&e->spec));
     bytes[MLTFR_MEMORY_ACTIVATIONS] = 4. * (double)(mltfr_backbone_kept(shape, (int64_t)R) +
                                                     mltfr_backbone_scratch(shape, x->block_rows));
     bytes[MLTFR_MEMORY_ROWS] = 8. * d * x->distinct + 24. * d * R +

@@ -36,8 +36,7 @@ static double summed_numbers(const mltfr_plan_share *x)
 {
     const mltfr_params_spec *s = &x->outline.spec;
     const double d = (double)s->backbone.d;
-    const double backbone =
-        (double)s->backbone.max_len * d + (double)s->backbone.layers * 12. * d * d;
+    const double backbone = (double)mltfr_backbone_numbers(&s->backbone);
 
     return x->outline.K > 0 ? backbone + d * (double)x->space[x->outline.K].M : backbone;
 }

@@ -84,6 +84,33 @@ done:
     return st;
 }
 
+/* The file has no such attributes where the backbone is SASRec. */
+static mltfr_status read_backbone(mltfr_replay_case *c, mltfr_backbone_shape *b)
+{
+    static const char *const words[] = {[MLTFR_MODEL_BACKBONE_SASREC] = "sasrec",
+                                        [MLTFR_MODEL_BACKBONE_BSAREC] = "bsarec",
+                                        [MLTFR_MODEL_BACKBONE_GRU4REC] = "gru4rec"};
+    const int count = sizeof words / sizeof *words;
+    mltfr_status st = MLTFR_OK;
+    char *word = NULL;
+    double alpha = 0.;
+
+    if (!mltfr_file_has_attr(c->in, "/", "backbone"))
+        return MLTFR_OK;
+    MLTFR_TRY(mltfr_file_get_text(c->in, "/", "backbone", &word));
+    while (b->kind < count && strcmp(word, words[b->kind]) != 0)
+        b->kind++;
+    MLTFR_TRY(integer(c, "average", &b->average));
+    MLTFR_TRY(number(c, "alpha", &alpha));
+    b->alpha = (float)alpha;
+    if (b->kind == count || b->average < 1 || !(alpha >= 0. && alpha <= 1.))
+        MLTFR_FAIL(MLTFR_E_DATA, "%s: backbone %s with average %lld and alpha %g: not taken",
+                   mltfr_file_path(c->in), word, (long long)b->average, alpha);
+done:
+    MLTFR_FREE(word);
+    return st;
+}
+
 static mltfr_status read_spec(mltfr_replay_case *c, mltfr_params_spec *spec)
 {
     mltfr_status st = MLTFR_OK;
@@ -91,6 +118,7 @@ static mltfr_status read_spec(mltfr_replay_case *c, mltfr_params_spec *spec)
     int64_t inject, post, detach, consensus;
     double ln_eps;
 
+    MLTFR_TRY(read_backbone(c, &spec->backbone));
     MLTFR_TRY(integer(c, "n_items", &spec->items));
     MLTFR_TRY(integer(c, "d", &spec->backbone.d));
     MLTFR_TRY(integer(c, "n_layers", &spec->backbone.layers));
@@ -113,7 +141,7 @@ static mltfr_status read_spec(mltfr_replay_case *c, mltfr_params_spec *spec)
         b->heads < 1 || b->d % b->heads != 0 || b->max_len < 1 || spec->K < 1 ||
         spec->K > MLTFR_MAX_LLMS || spec->r_c < 1 || spec->r_s < 0 || s->router_top_k < 1 ||
         s->filter_pool < 1 || s->filter_top_m < 1 || s->filter_top_m > MLTFR_MAX_TOP ||
-        consensus == 0)
+        consensus == 0 || (post == 0 && b->kind != MLTFR_MODEL_BACKBONE_SASREC))
         MLTFR_FAIL(MLTFR_E_DATA, "%s: sizes that this program does not take",
                    mltfr_file_path(c->in));
     spec->backbone.ln_eps = (float)ln_eps;

@@ -16,13 +16,16 @@ static const char *spaces_path(const mltfr_settings *set)
 mltfr_params_spec mltfr_session_spec(const mltfr_session *s)
 {
     const mltfr_settings *set = s->set;
-    mltfr_params_spec spec = {.backbone = {.d = set->model_dim,
+    mltfr_params_spec spec = {.backbone = {.kind = set->model_backbone,
+                                           .d = set->model_dim,
                                            .layers = set->model_blocks,
                                            .heads = set->model_heads,
                                            .max_len = set->data_max_len,
                                            .pre_norm = set->model_norm == MLTFR_MODEL_NORM_PRE,
                                            .ln_eps = 1e-5f,
-                                           .dropout = (float)set->model_dropout},
+                                           .dropout = (float)set->model_dropout,
+                                           .average = set->model_average,
+                                           .alpha = (float)set->model_alpha},
                               .items = s->data->items,
                               .experts = set->model_experts};
 

@@ -5,6 +5,8 @@ double mltfr_flop_backbone(const mltfr_backbone_shape *shape, double rows, doubl
 {
     const double d = (double)shape->d;
 
+    if (shape->kind == MLTFR_MODEL_BACKBONE_GRU4REC)
+        return 3. * rows * (double)(6 * shape->layers + 1) * 2. * d * d;
     return 3. * (double)shape->layers * (24. * d * d * rows + 4. * d * pairs);
 }
 

@@ -5,6 +5,7 @@
  *  products for each one forward; top-m and the choice of experts leave fewer.
  *
  *    backbone   3 layers (24 d^2 N + 4 d pairs)        pairs: sum over users of n (n + 1) / 2
+ *    gru4rec    3 (12 layers + 2) d^2 N                as if first rows had a state before them
  *    softmax    6 N I d
  *    local      6 d (targets and negatives of all rows)
  *    filter     rows (2 M d + 2 m d) forward; rows 2 m d backward for each of weights, Kt, Vt

@@ -157,7 +157,7 @@ done:
 
 int main(int argc, char **argv)
 {
-    mltfr_backbone_shape shape = {64, 2, 2, LENGTH, false, 1e-5f, .5f};
+    mltfr_backbone_shape shape = {0, 64, 2, 2, LENGTH, false, 1e-5f, .5f, 0, 0.f};
     mltfr_status st = MLTFR_OK;
 
     if (argc > 3) {

@@ -69,6 +69,12 @@ mltfr_cli_test(NAME set_range ARGS train --set model.heads=0 STATUS 2 ERROR "mod
 mltfr_cli_test(NAME set_wins ARGS data --config c.yaml --set data.path=other STATUS 1 CONFIG "data: {path: one}\n"
   ERROR "other: No such file")
 mltfr_cli_test(NAME set_pair ARGS train --set model.heads=5 STATUS 2 ERROR "model.dim = 64 is not a multiple of model.heads = 5")
+mltfr_cli_test(NAME set_blocks ARGS train --set model.blocks=17 STATUS 2 ERROR "model.blocks: 17 is not allowed: must be a whole number from 0 to 16")
+mltfr_cli_test(NAME set_backbone ARGS train --set model.backbone=gru STATUS 2 ERROR "must be one of sasrec, bsarec, gru4rec")
+mltfr_cli_test(NAME set_pre_norm ARGS train --set model.backbone=bsarec --set model.norm=pre STATUS 2 NP 0 3
+  ERROR "model.norm: pre is for model.backbone: sasrec")
+mltfr_cli_test(NAME set_no_heads ARGS train --dry-run --set model.backbone=gru4rec --set model.dim=15 --set filter.pool=64 STATUS 0
+  OUTPUT "memory   at most ")
 
 # data and inspect.
 mltfr_cli_test(NAME data_absent ARGS data none.inter --out d.h5 STATUS 1 NP 0 3 ERROR "none.inter: No such file")

@@ -34,9 +34,23 @@ static int64_t integer(mltfr_file *file, const char *name)
     return value;
 }
 
+static int backbone(mltfr_file *file)
+{
+    char *word = NULL;
+    int kind = MLTFR_MODEL_BACKBONE_SASREC;
+
+    if (!mltfr_file_has_attr(file, "/", "backbone"))
+        return kind;
+    MUST(mltfr_file_get_text(file, "/", "backbone", &word));
+    kind = word[0] == 'b' ? MLTFR_MODEL_BACKBONE_BSAREC : MLTFR_MODEL_BACKBONE_GRU4REC;
+    MLTFR_FREE(word);
+    return kind;
+}
+
 static mltfr_params_spec spec_of(mltfr_file *file)
 {
-    return (mltfr_params_spec){.backbone = {.d = integer(file, "d"),
+    return (mltfr_params_spec){.backbone = {.kind = backbone(file),
+                                            .d = integer(file, "d"),
                                             .layers = integer(file, "n_layers"),
                                             .heads = integer(file, "n_heads"),
                                             .max_len = integer(file, "L"),
@@ -100,7 +114,8 @@ static void test_names(mltfr_comm *comm, const char *name)
 
 int main(int argc, char **argv)
 {
-    static const char *const files[] = {"golden_small.h5", "golden_top1.h5", "golden_mixed.h5"};
+    static const char *const files[] = {"golden_small.h5", "golden_top1.h5", "golden_mixed.h5",
+                                        "golden_bsarec.h5", "golden_gru4rec.h5"};
     mltfr_comm *comm;
 
     MUST(mltfr_comm_start(&argc, &argv, &comm));

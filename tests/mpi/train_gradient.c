@@ -154,11 +154,11 @@ static void check_all(mltfr_engine *e, const mltfr_batch *batch)
     MLTFR_FREE(g);
 }
 
-static void test_golden(mltfr_comm *comm)
+static void test_golden(mltfr_comm *comm, const char *name)
 {
     mltfr_replay_case c = {.comm = comm};
 
-    MUST(mltfr_file_open(comm, golden_path("golden_mixed.h5"), &c.in));
+    MUST(mltfr_file_open(comm, golden_path(name), &c.in));
     MUST(mltfr_replay_load(&c));
     check_all(c.e, c.batch);
     mltfr_replay_unload(&c);
@@ -211,7 +211,9 @@ int main(int argc, char **argv)
     MUST(mltfr_comm_start(&argc, &argv, &comm));
     mltfr_log_setup(mltfr_comm_rank(comm), true);
     snprintf(path, sizeof path, "train_gradient.np%d.h5", mltfr_comm_size(comm));
-    test_golden(comm);
+    test_golden(comm, "golden_mixed.h5");
+    test_golden(comm, "golden_bsarec.h5");
+    test_golden(comm, "golden_gru4rec.h5");
     test_others(comm, path);
     return mpi_test_end(&comm);
 }

@@ -69,6 +69,16 @@ static void assert_shape(const mltfr_params *p, const char *name, int ndim, int6
     assert_int_equal(t->dims[1], cols);
 }
 
+/* The root of the mean square is `width`, within four of its standard errors. */
+static void assert_spread(const float *x, int64_t n, double width)
+{
+    double squares = 0.;
+
+    for (int64_t i = 0; i < n; i++)
+        squares += (double)x[i] * x[i] / (double)n;
+    assert_true(fabs(sqrt(squares) / width - 1.) < 4. / sqrt(2. * (double)n));
+}
+
 static void shapes(void **state)
 {
     mltfr_params_spec spec = whole_spec();
@@ -94,6 +104,37 @@ static void shapes(void **state)
     assert_true(must_find(p, "final_ln.bias")->part_of_sasrec);
     mltfr_params_destroy(&p);
     assert_null(p);
+}
+
+/* The other backbones: their own tensors, their start, and the numbers by formula. */
+static void backbones(void **state)
+{
+    mltfr_params_spec spec = whole_spec();
+    mltfr_params *p = make(&spec, 0, I, all);
+
+    (void)state;
+    assert_int_equal(mltfr_backbone_numbers(&spec.backbone), mltfr_params_backbone_end(p));
+    mltfr_params_destroy(&p);
+    spec.backbone.pre_norm = false;
+    spec.backbone.kind = MLTFR_MODEL_BACKBONE_BSAREC;
+    p = make(&spec, 0, I, all);
+    assert_int_equal(mltfr_backbone_numbers(&spec.backbone), mltfr_params_backbone_end(p));
+    assert_shape(p, "block1.freq.sqrt_beta", 1, D, 1);
+    assert_true(values(p, "block1.ln_freq.weight")[D - 1] == 1.f);
+    assert_ptr_equal(p->backbone_w.layer[1].sqrt_beta, values(p, "block1.freq.sqrt_beta"));
+    assert_spread(values(p, "block0.freq.sqrt_beta"), D, 1.);
+    mltfr_params_destroy(&p);
+    spec.backbone.kind = MLTFR_MODEL_BACKBONE_GRU4REC;
+    p = make(&spec, 0, I, all);
+    assert_int_equal(mltfr_backbone_numbers(&spec.backbone), mltfr_params_backbone_end(p));
+    assert_null(mltfr_params_find(p, "pos.weight"));
+    assert_null(p->backbone_w.layer[0].wq);
+    assert_shape(p, "block1.gru.w_hh", 2, 3 * D, D);
+    assert_ptr_equal(p->backbone_w.layer[1].w_hh, values(p, "block1.gru.w_hh"));
+    assert_spread(values(p, "block0.gru.w_ih"), 3 * D * D, 1. / sqrt(D));
+    assert_spread(values(p, "dense.weight"), D * D, 1. / sqrt(D));
+    assert_true(values(p, "block0.gru.b_hh")[0] == 0.f);
+    mltfr_params_destroy(&p);
 }
 
 /* What a specification leaves out is not there; SASRec's part comes first and stays the same. */
@@ -317,9 +358,9 @@ static int nothing_held(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(shapes), cmocka_unit_test(parts),       cmocka_unit_test(slabs),
-        cmocka_unit_test(shares), cmocka_unit_test(views),       cmocka_unit_test(start),
-        cmocka_unit_test(seeds),  cmocka_unit_test(orthonormal),
+        cmocka_unit_test(shapes), cmocka_unit_test(backbones), cmocka_unit_test(parts),
+        cmocka_unit_test(slabs),  cmocka_unit_test(shares),    cmocka_unit_test(views),
+        cmocka_unit_test(start),  cmocka_unit_test(seeds),     cmocka_unit_test(orthonormal),
     };
 
     return cmocka_run_group_tests(tests, NULL, nothing_held);

@@ -12,13 +12,18 @@
  * scores and mixture: 2 x 2 x 4 = 16 a pair.  So 6 x 384 + 160 = 2464; two layers, times 3. */
 static void test_backbone(void **state)
 {
-    const mltfr_backbone_shape shape = {.d = 4, .layers = 2, .heads = 2, .max_len = 5};
+    mltfr_backbone_shape shape = {.d = 4, .layers = 2, .heads = 2, .max_len = 5};
     int32_t off[] = {0, 1, 3, 6};
     const mltfr_batch batch = {.users = 3, .rows = 6, .off = off};
 
     (void)state;
     assert_true(mltfr_batch_pairs(&batch) == 10.);
     assert_true(mltfr_flop_backbone(&shape, 6., 10.) == 14784.);
+    shape.kind = MLTFR_MODEL_BACKBONE_BSAREC;
+    assert_true(mltfr_flop_backbone(&shape, 6., 10.) == 14784.);
+    /* two products of 2 x 12 x 4 a row in each layer, and one of 2 x 4 x 4 */
+    shape.kind = MLTFR_MODEL_BACKBONE_GRU4REC;
+    assert_true(mltfr_flop_backbone(&shape, 6., 10.) == 3. * 6. * (2. * 192. + 32.));
 }
 
 /* 6 rows, 7 items, d 4: logits 2 x 6 x 7 x 4 = 336, and twice that back. */

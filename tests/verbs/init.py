@@ -1,6 +1,7 @@
 """init.py PROGRAM RUN LAUNCH...: warm starts on grown data: rows by id, experts by name, the rest as a
 fresh start draws it, and the same on three ranks."""
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -12,7 +13,8 @@ program, run, launch = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2]
 work = tempfile.TemporaryDirectory(prefix="mltfr-init.")  # removed at the end
 os.chdir(work.name)
 small = ["--set", "train.epochs=0", "--set", "model.dim=16", "--set", "data.max_len=20",
-         "--set", "filter.pool=64", "--set", "filter.top_m=8", "--progress=none"]
+         "--set", "filter.pool=64", "--set", "filter.top_m=8", "--progress=none",
+         "--set", "model.backbone=" + re.search(r"backbone: (\w+)", open(run + "/run/config.yaml").read())[1]]
 
 # New users and an unknown item come first, so that every item has another number.
 with open(run + "/data.csv") as old, open("grown.csv", "w") as new:

@@ -5,16 +5,23 @@
 # The Python that has h5py and NumPy as Debian packages.
 find_program(MLTFR_H5PY NAMES python3 PATHS /usr/bin NO_DEFAULT_PATH)
 
-mltfr_script_test(NAME verbs.train LABELS verbs TIMEOUT 120 COMMAND
-  ${PROJECT_SOURCE_DIR}/tests/verbs/train.sh $<TARGET_FILE:mltfr_dist> ${MLTFR_VERBS_RUN})
-set_tests_properties(verbs.train PROPERTIES FIXTURES_SETUP verbs_run)
+#   mltfr_run(<name> <fixture> <directory> <word>...)    tests/verbs/train.sh, with these settings
+function(mltfr_run topic fixture directory)
+  mltfr_script_test(NAME verbs.${topic} LABELS verbs TIMEOUT 120 COMMAND
+    ${PROJECT_SOURCE_DIR}/tests/verbs/train.sh $<TARGET_FILE:mltfr_dist> ${directory} ${ARGN})
+  set_tests_properties(verbs.${topic} PROPERTIES FIXTURES_SETUP ${fixture})
+endfunction()
+
+set(run_directory ${MLTFR_VERBS_RUN})
+set(run_fixture verbs_run)
+mltfr_run(train ${run_fixture} ${run_directory})
 
 function(mltfr_same_test topic)
   set(name verbs.same_${topic})
   mltfr_script_test(NAME ${name} LABELS verbs COMMAND
-    ${PROJECT_SOURCE_DIR}/tests/verbs/same.sh $<TARGET_FILE:mltfr_dist> ${MLTFR_VERBS_RUN}
+    ${PROJECT_SOURCE_DIR}/tests/verbs/same.sh $<TARGET_FILE:mltfr_dist> ${run_directory}
     ${MLTFR_MPIEXEC} -- ${ARGN})
-  set_tests_properties(${name} PROPERTIES FIXTURES_REQUIRED verbs_run PROCESSORS 2)
+  set_tests_properties(${name} PROPERTIES FIXTURES_REQUIRED ${run_fixture} PROCESSORS 2)
 endfunction()
 
 set(verbs_run --set run.dir=@RUN@/run)
@@ -30,6 +37,24 @@ mltfr_same_test(evaluate evaluate ${verbs_run} --split valid --metrics coverage,
   --per-user @OUT@/users.csv --out @OUT@/metrics.json)
 mltfr_same_test(data data @RUN@/data.csv --out @OUT@/data.h5 --set data.min_user=3 --set data.min_item=9
   --set data.split=time --set data.ties=shuffled)
+
+# The other backbones, in the same questions.
+foreach(backbone bsarec gru4rec)
+  set(run_directory ${MLTFR_VERBS_RUN}_${backbone})
+  set(run_fixture verbs_${backbone})
+  mltfr_run(train_${backbone} ${run_fixture} ${run_directory} --set model.backbone=${backbone})
+  mltfr_same_test(${backbone}_recommend recommend ${verbs_run} --users all --top-k 7 --out @OUT@/lists.csv)
+  mltfr_same_test(${backbone}_explain explain ${verbs_run} --users all --out @OUT@/all.json)
+  mltfr_same_test(${backbone}_evaluate evaluate ${verbs_run} --split valid --out @OUT@/metrics.json)
+  if(MLTFR_H5PY)
+    mltfr_script_test(NAME verbs.${backbone}_check LABELS verbs COMMAND ${MLTFR_H5PY}
+      ${PROJECT_SOURCE_DIR}/tests/verbs/check.py $<TARGET_FILE:mltfr_dist> ${run_directory})
+    mltfr_script_test(NAME verbs.${backbone}_init LABELS verbs COMMAND ${MLTFR_H5PY}
+      ${PROJECT_SOURCE_DIR}/tests/verbs/init.py $<TARGET_FILE:mltfr_dist> ${run_directory} ${MLTFR_MPIEXEC})
+    set_tests_properties(verbs.${backbone}_check verbs.${backbone}_init PROPERTIES
+      FIXTURES_REQUIRED ${run_fixture})
+  endif()
+endforeach()
 
 if(MLTFR_H5PY)
   mltfr_script_test(NAME verbs.check LABELS verbs COMMAND ${MLTFR_H5PY}

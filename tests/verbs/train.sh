@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# train.sh PROGRAM DIRECTORY: a small finished run in DIRECTORY/run, on interactions whose ids need
-# quotes and on the planted token spaces; and files that name users, items and sequences.
+# train.sh PROGRAM DIRECTORY [WORD...]: a small finished run, of these settings, in DIRECTORY/run, on
+# interactions whose ids need quotes and on the planted token spaces; and files that name users,
+# items and sequences.
 set -euo pipefail
 program=$1 directory=$2
+shift 2
 rm -rf "$directory"
 mkdir -p "$directory"
 cd "$directory"
@@ -25,7 +27,7 @@ awk 'function item(i) { return "\"i" substr(" ,x", i % 4 + 1, i % 4 < 2) (i % 4 
 "$program" train --set data.path="$directory/data.csv" --set tokens.path="$directory/planted.h5" \
     --set run.dir="$directory/run" --set train.epochs=4 --set train.batch=32 --set data.max_len=20 \
     --set train.warmup_epochs=1 --set model.dim=16 --set filter.pool=64 --set filter.top_m=8 \
-    --set fisher.start=4 --set fisher.every=4 --set fisher.sample_every=2 --progress=none
+    --set fisher.start=4 --set fisher.every=4 --set fisher.sample_every=2 --progress=none "$@"
 printf 'user 7\nuser 150\n\nuser 7\n' >users.txt
 printf '%s\n' 'i 4' 'i,5' 'i"6' i7 'i 8' 'i,9' nowhere >items.txt
 printf 'i 4\ti,5\ni7\ti"6\ti,9\ti 8\n' >known.txt
