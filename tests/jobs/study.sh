@@ -79,6 +79,11 @@ if grep -q start study.log; then fail "something runs again"; fi
 /usr/bin/python3 "$MLTFR_HOME/jobs/study_table.py" --reference plain --runs runs.txt out >table.log
 (($(grep -c '^| mltfr |' table.log) == 4)) || fail "not four tables with mltfr"
 
+# Runs of the same seed are told apart in a report.
+"$MLTFR_PROGRAM" report out/runs/loans/{plain,mltfr}/1 --out page.html
+expect_text page.html "<h3>mltfr/1</h3>"
+expect_text page.html "|Delta| / |h|"
+
 # Other settings are another run, and the data have to be those of the study.
 sed -i 's/train.epochs=20/train.epochs=3/' runs.txt
 expect_state 4 changed loans/plain/2
