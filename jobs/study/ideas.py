@@ -184,9 +184,9 @@ class SASRec(nn.Module):
             elif name.endswith("bias"):
                 nn.init.zeros_(weight)
 
-    def forward(self, batch, hidden=0):
-        """`hidden`: share of inputs that are set to zero."""
-        x = self.E[batch.items]
+    def forward(self, batch, hidden=0, E=None):
+        """`hidden`: share of inputs that are set to zero; E: other vectors of the items."""
+        x = (self.E if E is None else E)[batch.items]
         if hidden:
             x = x * (torch.rand(len(x), 1) >= hidden)
         x = F.dropout(self.norm(x + self.pos[batch.at]), self.p, self.training)
@@ -230,10 +230,8 @@ class Expert(nn.Module):
 
     def weigh(self, q):
         """Weights [n, m] and their places in the pool."""
-        keys = self.Zh[self.pool] @ self.wq.T
-        with torch.no_grad():
-            best = (q @ keys.T).topk(self.top).indices
-        return torch.softmax(self.log_tau.exp() * torch.einsum("nd,nmd->nm", q, keys[best]), 1), best
+        scores, best = (q @ (self.Zh[self.pool] @ self.wq.T).T).topk(self.top)
+        return torch.softmax(self.log_tau.exp() * scores, 1), best
 
     def forward(self, q):
         a, best = self.weigh(q)
@@ -352,7 +350,7 @@ class Contrast(Idea):
 
 
 class FisherViews(Idea):
-    """Two views by dropout agree in the Fisher metric: KL(p(h1) | p(h2)) is about (h1 - h2) Cov_p(E) (h1 - h2) / 2."""
+    """Two views by dropout agree in the Fisher metric: their KL is about (h1 - h2) Cov_p(E) (h1 - h2) / 2."""
 
     defaults = {"weight": 1.}
     metric = None
@@ -540,6 +538,82 @@ class TokenPrior(Tokens):
     def after(self, epoch):
         if epoch > self.o["warmup"]:
             self.E.data.lerp_(self.prior, self.o["rate"])
+
+
+class ProfileExperts(Tokens, LowPass):
+    """The experts filter by LowPass's mean of the history's E, not by h: a user state that the backbone has not."""
+
+    defaults = {**Tokens.defaults, **LowPass.defaults}
+
+    def prepare(self, spaces):
+        Tokens.prepare(self, spaces)
+
+    def state(self, batch):
+        h = self.backbone(batch)
+        if not self.on:
+            return h
+        q = rms_norm(self.average(batch))
+        return h + sum(expert(q) for expert in self.experts) / 2
+
+    def queries(self):
+        """The pools are chosen by the items' own vectors, which the means are made of."""
+        return rms_norm(self.E.detach())[torch.randperm(len(self.E))[:4096]]
+
+
+class Bottleneck(Tokens):
+    """The next item is also predicted from the mixture of tokens alone, with gradients through its weights: states
+    that few tokens can tell.  Both predictions rank, as a product."""
+
+    defaults = {**Tokens.defaults, "weight": .3}
+
+    def parts(self, batch):
+        h = self.backbone(batch)
+        q = rms_norm(h)
+        return h, sum(expert(q) for expert in self.experts)
+
+    def loss(self, batch, epoch):
+        if not self.on:
+            return super().loss(batch, epoch)
+        each = [cross_entropy(x, self.E, batch.y).mean() for x in self.parts(batch)]
+        return each[0] + self.o["weight"] * each[1]
+
+    def scores(self, batch):
+        if not self.on:
+            return super().scores(batch)
+        h, y = self.parts(batch)
+        return (h + self.o["weight"] * y)[batch.last] @ self.E.T
+
+
+class Codes(Tokens):
+    """Semantic ids: after the warm-up an item gets, of each space, the token nearest to it; items of one token share
+    a trained vector that is added to their own."""
+
+    def prepare(self, spaces):
+        super().prepare(spaces)
+        self.shared = nn.Parameter(torch.zeros(len(self.experts), int(self.o["pool"]), DIM))
+
+    @torch.no_grad()
+    def begin(self, epoch):
+        if epoch != self.o["warmup"] + 1:
+            return
+        q = rms_norm(self.E)
+        for expert in self.experts:
+            expert.refresh(q[torch.randperm(len(q))[:4096]])
+        self.codes = [torch.cat([e.weigh(part)[1][:, 0] for part in q.split(2048)]) for e in self.experts]
+        self.on = True
+
+    def vectors(self):
+        if not self.on:
+            return self.E
+        return self.E + sum(table[code] for table, code in zip(self.shared, self.codes))
+
+    def loss(self, batch, epoch):
+        E = self.vectors()
+        return cross_entropy(self.backbone(batch, E=E), E, batch.y).mean()
+
+    def scores(self, batch):
+        E = self.vectors()
+        return self.backbone(batch, E=E)[batch.last] @ E.T
 
 
 class Profiles(Tokens):
