@@ -10,6 +10,8 @@
 # Unit tests and those on one or two ranks also have the label `asan`: the presets asan and ubsan
 # run them.  With sanitizers every timeout is three times as long.
 pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka)
+# The Python that has h5py and NumPy as Debian packages.
+find_program(MLTFR_H5PY NAMES python3 PATHS /usr/bin NO_DEFAULT_PATH)
 
 set(MLTFR_TEST_ENV OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
   OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_mpi_yield_when_idle=1

@@ -334,7 +334,7 @@ void mltfr_consensus_pull_all(mltfr_engine *e, double lr);
 void mltfr_consensus_distances(mltfr_engine *e, double *out);
 
 /* ---- diagnose.c ---------------------------------------------------------------------------- */
-/* What the experts did in the last training step, whose run is still there. */
+/* What the experts did in the last training step, whose run and batch are still there. */
 typedef struct {
     double delta;                       /* |Delta| / |h|, root mean squares over the batch */
     double entropy[MLTFR_MAX_LLMS + 1]; /* [K + consensus] mean of the token weights', in log m */

@@ -29,5 +29,7 @@ mltfr_script_test(NAME jobs.pbs LABELS jobs
 mltfr_script_test(NAME jobs.study LABELS jobs
   COMMAND bash ${jobs_scripts}/study.sh $<TARGET_FILE:mltfr_dist>)
 set_tests_properties(jobs.study PROPERTIES PROCESSORS 2)
-mltfr_script_test(NAME jobs.study_table LABELS jobs
-  COMMAND ${MLTFR_H5PY} ${jobs_scripts}/study_table.py)
+if(MLTFR_H5PY)
+  mltfr_script_test(NAME jobs.study_table LABELS jobs
+    COMMAND ${MLTFR_H5PY} ${jobs_scripts}/study_table.py)
+endif()

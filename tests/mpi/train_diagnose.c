@@ -108,6 +108,7 @@ int main(int argc, char **argv)
     mltfr_comm *comm;
     mltfr_session s;
     mltfr_diagnosis seen;
+    mltfr_batch *batch = NULL;
 
     MUST(mltfr_comm_start(&argc, &argv, &comm));
     mltfr_log_setup(mltfr_comm_rank(comm), true);
@@ -123,12 +124,15 @@ int main(int argc, char **argv)
                             i < s.engine->space[k].width * s.engine->spec.backbone.d;
              i++)
             s.engine->space[k].wv[i] = .01f * (float)(i % 7);
-    planted_steps(&s, 2, NULL);
+    planted_steps(&s, 1, NULL);
+    MUST(mltfr_session_batch(&s, 1, 1, &batch));
+    MUST(mltfr_schedule_step(&s, batch));
     MUST(mltfr_diagnose(s.engine, &seen));
     check_delta(s.engine, &seen);
     check_entropy(s.engine, &seen);
     check_norms(s.engine, &seen);
     check_pools(&s);
+    mltfr_batch_destroy(&batch);
     mltfr_session_close(&s);
     mltfr_comm_barrier(comm);
     if (mltfr_comm_rank(comm) == 0)

@@ -2,8 +2,6 @@
 # without a launcher, on one and on three ranks, and the answers that NumPy gets from exported
 # vectors.
 #   mltfr_same_test(<name> <word>...)      tests/verbs/same.sh
-# The Python that has h5py and NumPy as Debian packages.
-find_program(MLTFR_H5PY NAMES python3 PATHS /usr/bin NO_DEFAULT_PATH)
 
 #   mltfr_run(<name> <fixture> <directory> <word>...)    tests/verbs/train.sh, with these settings
 function(mltfr_run topic fixture directory)
