@@ -453,8 +453,11 @@ class Tokens(Idea):
         self.train()
         return torch.cat(found)
 
+    def is_refresh(self, epoch):
+        return epoch > self.o["warmup"] and (epoch - self.o["warmup"] - 1) % self.o["refresh"] == 0
+
     def begin(self, epoch):
-        if epoch > self.o["warmup"] and (epoch - self.o["warmup"] - 1) % self.o["refresh"] == 0:
+        if self.is_refresh(epoch):
             q = self.queries()
             for expert in self.experts:
                 expert.refresh(q)
@@ -527,7 +530,7 @@ class TokenPrior(Tokens):
 
     @torch.no_grad()
     def begin(self, epoch):
-        if epoch <= self.o["warmup"] or (epoch - self.o["warmup"] - 1) % self.o["refresh"]:
+        if not self.is_refresh(epoch):
             return
         q, expert = rms_norm(self.E), self.experts[-1]
         expert.refresh(q[torch.randperm(len(q))[:4096]])
@@ -617,8 +620,8 @@ class Codes(Tokens):
 
 
 class Profiles(Tokens):
-    """Token bridge: an item's profile is the mean token mixture of the user states that chose it in training, of
-    another half of the users (cross-fitted); the score gets g times the overlap with the user's own mixture."""
+    """Token bridge: an item's profile is the mean token mixture of the user states that chose it in training, in a
+    step without the state itself; the score gets g times the overlap with the user's own mixture."""
 
     defaults = {**Tokens.defaults, "warmup": 8}
 
@@ -649,22 +652,23 @@ class Profiles(Tokens):
         self.count = count[:, None]
         self.profiles = [total / (self.count + 2) for total in sums]
 
-    def wide(self, h, own=None):
+    def wide(self, h):
+        """(states, items) with a part for each space behind their own; the sketches."""
         q = rms_norm(h).detach()
-        parts = [self.g[k] * 100 * self.sketch(k, q).detach() for k in range(len(self.experts))]
-        return torch.cat([h, *parts], 1), torch.cat([self.E, *self.profiles], 1), parts
+        sketches = [self.sketch(k, q).detach() for k in range(len(self.experts))]
+        parts = [self.g[k] * 100 * sketch for k, sketch in enumerate(sketches)]
+        return torch.cat([h, *parts], 1), torch.cat([self.E, *self.profiles], 1), sketches
 
     def loss(self, batch, epoch):
         h = self.backbone(batch)
         if not self.on:
             return cross_entropy(h, self.E, batch.y).mean()
-        wide, items, parts = self.wide(h)
+        wide, items, sketches = self.wide(h)
         target = (wide * items[batch.y]).sum(1)
         n = self.count[batch.y] + 2
-        for k, part in enumerate(parts):    # a target's profile leaves the row itself out
-            own = self.sketch(k, rms_norm(h).detach()).detach()
-            target = target + (part * ((self.profiles[k][batch.y] * n - own) / (n - 1)
-                                       - self.profiles[k][batch.y])).sum(1)
+        for k, own in enumerate(sketches):    # a target's profile leaves the row itself out
+            profile = self.profiles[k][batch.y]
+            target = target + (self.g[k] * 100 * own * ((profile * n - own) / (n - 1) - profile)).sum(1)
         return (LogSumExp.apply(wide, items) - target).mean()
 
     def scores(self, batch):

@@ -81,7 +81,6 @@ static void add_to(int64_t n, const float *x, float *y)
 
 /* ---- forward ------------------------------------------------------------------------------- */
 
-/* in_att is there; `out` receives the next layer's. */
 static void layer(const mltfr_backbone_pass *pass, const mltfr_backbone_weights *weights, int b,
                   const mltfr_layer_kept *kept, const mltfr_layers_scratch *s, float *out)
 {
@@ -89,30 +88,23 @@ static void layer(const mltfr_backbone_pass *pass, const mltfr_backbone_weights 
     const int64_t n = pass->n, d = pass->shape->d;
     float *branch = s->branch;
 
-    mltfr_attention_layer(pass, w, kept, s);
-    mltfr_backbone_drop(pass, MLTFR_SITE_ATTENTION(b), branch, kept->in_att, branch);
-    mltfr_backbone_norm(pass, w->ln1_w, w->ln1_b, &kept->ln1, branch, kept->in_ffn);
+    mltfr_attention_post(pass, weights, b, kept, s);
     averages(pass, kept->in_att, branch);
     weigh_bands(n, d, w->sqrt_beta, kept->in_att, branch);
     mltfr_backbone_drop(pass, MLTFR_SITE_OTHER(b), branch, kept->in_att, branch);
     mltfr_backbone_norm(pass, w->ln_freq_w, w->ln_freq_b, &kept->ln_freq, branch, branch);
     blend(n * d, pass->shape->alpha, branch, kept->in_ffn);
-    mltfr_ffn_layer(pass, w, kept, s);
-    mltfr_backbone_drop(pass, MLTFR_SITE_FFN(b), branch, kept->in_ffn, branch);
-    mltfr_backbone_norm(pass, w->ln2_w, w->ln2_b, &kept->ln2, branch, out);
+    mltfr_ffn_post(pass, weights, b, kept, s, out);
 }
 
 static void forward(const mltfr_backbone_pass *pass, const mltfr_backbone_weights *w,
                     const float *x, float *kept, float *scratch, float *h)
 {
-    const int layers = (int)pass->shape->layers;
     mltfr_layers_kept k;
     mltfr_layers_scratch s;
 
     mltfr_layers_cut(pass, kept, scratch, &k, &s);
-    mltfr_backbone_embed(pass, w, &k.emb_ln, x, layers > 0 ? k.layer[0].in_att : h);
-    for (int b = 0; b < layers; b++)
-        layer(pass, w, b, &k.layer[b], &s, b + 1 < layers ? k.layer[b + 1].in_att : h);
+    mltfr_layers_post(pass, w, &k, &s, layer, x, h);
 }
 
 /* ---- backward ------------------------------------------------------------------------------ */
@@ -143,13 +135,9 @@ static void layer_back(const mltfr_backbone_pass *pass, const mltfr_layer_view *
     const int64_t floats = pass->n * pass->shape->d;
     float *f = s->inner; /* free behind the FFN */
 
-    mltfr_backbone_norm_back(pass, mltfr_ln2(l), &l->kept->ln2, dy, false, dy);
-    mltfr_backbone_drop(pass, MLTFR_SITE_FFN(l->b), dy, NULL, s->branch);
-    mltfr_ffn_layer_back(pass, l, s, 1.f, dy);
+    mltfr_ffn_post_back(pass, l, s, dy);
     share(floats, pass->shape->alpha, dy, f);
-    mltfr_backbone_norm_back(pass, mltfr_ln1(l), &l->kept->ln1, dy, false, dy);
-    mltfr_backbone_drop(pass, MLTFR_SITE_ATTENTION(l->b), dy, NULL, s->branch);
-    mltfr_attention_layer_back(pass, l, s, 1.f, dy);
+    mltfr_attention_post_back(pass, l, s, dy);
     frequency_back(pass, l, s, f);
     add_to(floats, f, dy);
 }
@@ -162,11 +150,7 @@ static void backward(const mltfr_backbone_pass *pass, const mltfr_backbone_weigh
     mltfr_layers_scratch s;
 
     mltfr_layers_cut(pass, kept, scratch, &k, &s);
-    for (int b = (int)pass->shape->layers - 1; b >= 0; b--) {
-        const mltfr_layer_view l = {b, &w->layer[b], &dw->layer[b], &k.layer[b]};
-
-        layer_back(pass, &l, &s, dh);
-    }
+    mltfr_layers_back(pass, w, dw, &k, &s, layer_back, dh);
     mltfr_backbone_embed_back(pass, w, &k.emb_ln, dh, dw, dx);
 }
 

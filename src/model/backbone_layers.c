@@ -169,3 +169,65 @@ void mltfr_ffn_layer_back(const mltfr_backbone_pass *pass, const mltfr_layer_vie
                           &(mltfr_linear){d, 4 * d, dw->w1, dw->b1}, l->kept->in_ffn, s->inner,
                           beta, dx);
 }
+
+/* ---- post-norm ----------------------------------------------------------------------------- */
+
+void mltfr_attention_post(const mltfr_backbone_pass *pass, const mltfr_backbone_weights *weights,
+                          int b, const mltfr_layer_kept *kept, const mltfr_layers_scratch *s)
+{
+    const struct mltfr_layer_weights *w = &weights->layer[b];
+
+    mltfr_attention_layer(pass, w, kept, s);
+    mltfr_backbone_drop(pass, MLTFR_SITE_ATTENTION(b), s->branch, kept->in_att, s->branch);
+    mltfr_backbone_norm(pass, w->ln1_w, w->ln1_b, &kept->ln1, s->branch, kept->in_ffn);
+}
+
+void mltfr_ffn_post(const mltfr_backbone_pass *pass, const mltfr_backbone_weights *weights, int b,
+                    const mltfr_layer_kept *kept, const mltfr_layers_scratch *s, float *out)
+{
+    const struct mltfr_layer_weights *w = &weights->layer[b];
+
+    mltfr_ffn_layer(pass, w, kept, s);
+    mltfr_backbone_drop(pass, MLTFR_SITE_FFN(b), s->branch, kept->in_ffn, s->branch);
+    mltfr_backbone_norm(pass, w->ln2_w, w->ln2_b, &kept->ln2, s->branch, out);
+}
+
+void mltfr_attention_post_back(const mltfr_backbone_pass *pass, const mltfr_layer_view *l,
+                               const mltfr_layers_scratch *s, float *dy)
+{
+    mltfr_backbone_norm_back(pass, mltfr_ln1(l), &l->kept->ln1, dy, false, dy);
+    mltfr_backbone_drop(pass, MLTFR_SITE_ATTENTION(l->b), dy, NULL, s->branch);
+    mltfr_attention_layer_back(pass, l, s, 1.f, dy);
+}
+
+void mltfr_ffn_post_back(const mltfr_backbone_pass *pass, const mltfr_layer_view *l,
+                         const mltfr_layers_scratch *s, float *dy)
+{
+    mltfr_backbone_norm_back(pass, mltfr_ln2(l), &l->kept->ln2, dy, false, dy);
+    mltfr_backbone_drop(pass, MLTFR_SITE_FFN(l->b), dy, NULL, s->branch);
+    mltfr_ffn_layer_back(pass, l, s, 1.f, dy);
+}
+
+/* ---- all layers ---------------------------------------------------------------------------- */
+
+void mltfr_layers_post(const mltfr_backbone_pass *pass, const mltfr_backbone_weights *w,
+                       const mltfr_layers_kept *k, const mltfr_layers_scratch *s,
+                       mltfr_layer_forward *layer, const float *x, float *h)
+{
+    const int layers = (int)pass->shape->layers;
+
+    mltfr_backbone_embed(pass, w, &k->emb_ln, x, layers > 0 ? k->layer[0].in_att : h);
+    for (int b = 0; b < layers; b++)
+        layer(pass, w, b, &k->layer[b], s, b + 1 < layers ? k->layer[b + 1].in_att : h);
+}
+
+void mltfr_layers_back(const mltfr_backbone_pass *pass, const mltfr_backbone_weights *w,
+                       const mltfr_backbone_weights *dw, const mltfr_layers_kept *k,
+                       const mltfr_layers_scratch *s, mltfr_layer_backward *layer_back, float *dh)
+{
+    for (int b = (int)pass->shape->layers - 1; b >= 0; b--) {
+        const mltfr_layer_view l = {b, &w->layer[b], &dw->layer[b], &k->layer[b]};
+
+        layer_back(pass, &l, s, dh);
+    }
+}

@@ -66,4 +66,34 @@ void mltfr_ffn_layer(const mltfr_backbone_pass *pass, const struct mltfr_layer_w
 void mltfr_ffn_layer_back(const mltfr_backbone_pass *pass, const mltfr_layer_view *l,
                           const mltfr_layers_scratch *s, float beta, float *dx);
 
+/* Post-norm: in_ffn = LN1(in_att + drop(attention)); out = LN2(in_ffn + drop(FFN)). */
+void mltfr_attention_post(const mltfr_backbone_pass *pass, const mltfr_backbone_weights *weights,
+                          int b, const mltfr_layer_kept *kept, const mltfr_layers_scratch *s);
+void mltfr_ffn_post(const mltfr_backbone_pass *pass, const mltfr_backbone_weights *weights, int b,
+                    const mltfr_layer_kept *kept, const mltfr_layers_scratch *s, float *out);
+/* dy: gradient of what they gave, becomes that of what they took. */
+void mltfr_attention_post_back(const mltfr_backbone_pass *pass, const mltfr_layer_view *l,
+                               const mltfr_layers_scratch *s, float *dy);
+void mltfr_ffn_post_back(const mltfr_backbone_pass *pass, const mltfr_layer_view *l,
+                         const mltfr_layers_scratch *s, float *dy);
+
+/* One layer: in_att is there; `out` receives the next layer's, or h. */
+typedef void mltfr_layer_forward(const mltfr_backbone_pass *pass,
+                                 const mltfr_backbone_weights *weights, int b,
+                                 const mltfr_layer_kept *kept, const mltfr_layers_scratch *s,
+                                 float *out);
+/* Its backward; dy: gradient of `out`, becomes that of in_att. */
+typedef void mltfr_layer_backward(const mltfr_backbone_pass *pass, const mltfr_layer_view *l,
+                                  const mltfr_layers_scratch *s, float *dy);
+
+/* The embedding and all layers, each giving the next one's in_att. */
+void mltfr_layers_post(const mltfr_backbone_pass *pass, const mltfr_backbone_weights *w,
+                       const mltfr_layers_kept *k, const mltfr_layers_scratch *s,
+                       mltfr_layer_forward *layer, const float *x, float *h);
+/* The layers in reverse.  dh: gradient of the last one's output, becomes that of the embedding's.
+ */
+void mltfr_layers_back(const mltfr_backbone_pass *pass, const mltfr_backbone_weights *w,
+                       const mltfr_backbone_weights *dw, const mltfr_layers_kept *k,
+                       const mltfr_layers_scratch *s, mltfr_layer_backward *layer_back, float *dh);
+
 #endif

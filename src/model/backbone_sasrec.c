@@ -10,19 +10,11 @@
 
 #include <stddef.h>
 
-/* in_att is there; `out` receives the next layer's. */
 static void post(const mltfr_backbone_pass *pass, const mltfr_backbone_weights *weights, int b,
                  const mltfr_layer_kept *kept, const mltfr_layers_scratch *s, float *out)
 {
-    const struct mltfr_layer_weights *w = &weights->layer[b];
-    float *branch = s->branch;
-
-    mltfr_attention_layer(pass, w, kept, s);
-    mltfr_backbone_drop(pass, MLTFR_SITE_ATTENTION(b), branch, kept->in_att, branch);
-    mltfr_backbone_norm(pass, w->ln1_w, w->ln1_b, &kept->ln1, branch, kept->in_ffn);
-    mltfr_ffn_layer(pass, w, kept, s);
-    mltfr_backbone_drop(pass, MLTFR_SITE_FFN(b), branch, kept->in_ffn, branch);
-    mltfr_backbone_norm(pass, w->ln2_w, w->ln2_b, &kept->ln2, branch, out);
+    mltfr_attention_post(pass, weights, b, kept, s);
+    mltfr_ffn_post(pass, weights, b, kept, s, out);
 }
 
 /* The residual stream x moves on in place. */
@@ -42,32 +34,25 @@ static void pre(const mltfr_backbone_pass *pass, const mltfr_backbone_weights *w
 static void forward(const mltfr_backbone_pass *pass, const mltfr_backbone_weights *w,
                     const float *x, float *kept, float *scratch, float *h)
 {
-    const int layers = (int)pass->shape->layers;
     mltfr_layers_kept k;
     mltfr_layers_scratch s;
 
     mltfr_layers_cut(pass, kept, scratch, &k, &s);
-    if (pass->shape->pre_norm) {
-        mltfr_backbone_embed(pass, w, &k.emb_ln, x, h);
-        for (int b = 0; b < layers; b++)
-            pre(pass, w, b, &k.layer[b], &s, h);
-        mltfr_backbone_norm(pass, w->final_ln_w, w->final_ln_b, &k.final_ln, h, h);
+    if (!pass->shape->pre_norm) {
+        mltfr_layers_post(pass, w, &k, &s, post, x, h);
         return;
     }
-    mltfr_backbone_embed(pass, w, &k.emb_ln, x, layers > 0 ? k.layer[0].in_att : h);
-    for (int b = 0; b < layers; b++)
-        post(pass, w, b, &k.layer[b], &s, b + 1 < layers ? k.layer[b + 1].in_att : h);
+    mltfr_backbone_embed(pass, w, &k.emb_ln, x, h);
+    for (int b = 0; b < (int)pass->shape->layers; b++)
+        pre(pass, w, b, &k.layer[b], &s, h);
+    mltfr_backbone_norm(pass, w->final_ln_w, w->final_ln_b, &k.final_ln, h, h);
 }
 
 static void post_back(const mltfr_backbone_pass *pass, const mltfr_layer_view *l,
                       const mltfr_layers_scratch *s, float *dy)
 {
-    mltfr_backbone_norm_back(pass, mltfr_ln2(l), &l->kept->ln2, dy, false, dy);
-    mltfr_backbone_drop(pass, MLTFR_SITE_FFN(l->b), dy, NULL, s->branch);
-    mltfr_ffn_layer_back(pass, l, s, 1.f, dy);
-    mltfr_backbone_norm_back(pass, mltfr_ln1(l), &l->kept->ln1, dy, false, dy);
-    mltfr_backbone_drop(pass, MLTFR_SITE_ATTENTION(l->b), dy, NULL, s->branch);
-    mltfr_attention_layer_back(pass, l, s, 1.f, dy);
+    mltfr_ffn_post_back(pass, l, s, dy);
+    mltfr_attention_post_back(pass, l, s, dy);
 }
 
 static void pre_back(const mltfr_backbone_pass *pass, const mltfr_layer_view *l,
@@ -93,11 +78,7 @@ static void backward(const mltfr_backbone_pass *pass, const mltfr_backbone_weigh
         mltfr_backbone_norm_back(
             pass, (mltfr_norm_pair){w->final_ln_w, w->final_ln_b, dw->final_ln_w, dw->final_ln_b},
             &k.final_ln, dh, false, dh);
-    for (int b = (int)pass->shape->layers - 1; b >= 0; b--) {
-        const mltfr_layer_view l = {b, &w->layer[b], &dw->layer[b], &k.layer[b]};
-
-        (pass->shape->pre_norm ? pre_back : post_back)(pass, &l, &s, dh);
-    }
+    mltfr_layers_back(pass, w, dw, &k, &s, pass->shape->pre_norm ? pre_back : post_back, dh);
     mltfr_backbone_embed_back(pass, w, &k.emb_ln, dh, dw, dx);
 }
 

@@ -7,10 +7,8 @@
 
 #include <math.h>
 
-/* Sums over one user block. */
-typedef struct {
-    double h, delta, entropy; /* squares of h and Delta; entropy of the consensus's weights */
-} block_sums;
+/* Sums over the batch: squares of h and Delta; entropy of the consensus's weights. */
+enum { H, DELTA, ENTROPY, SUMS };
 
 /* Sum over n rows of the entropy of their weights [n][m]. */
 static double entropy_of(int64_t n, int64_t m, const float *a)
@@ -22,42 +20,28 @@ static double entropy_of(int64_t n, int64_t m, const float *a)
     return sum;
 }
 
-static block_sums sum_block(const mltfr_engine *e, const mltfr_run *run, int64_t b)
+static void sum_users(const mltfr_engine *e, const mltfr_run *run, int64_t b, double *out)
 {
     const int64_t d = e->spec.backbone.d, at = run->q_off[b] - run->q0;
     const int64_t n = mltfr_block_queries(run, b);
-    block_sums sum = {0., 0., 0.};
 
+    out[H] = out[DELTA] = 0.;
     for (int64_t i = at * d; i < (at + n) * d; i++) {
-        sum.h += (double)run->h[i] * (double)run->h[i];
-        sum.delta += (double)run->delta[i] * (double)run->delta[i];
+        out[H] += (double)run->h[i] * (double)run->h[i];
+        out[DELTA] += (double)run->delta[i] * (double)run->delta[i];
     }
-    if (e->spec.consensus)
-        sum.entropy = entropy_of(n, e->m, run->a_c + at * e->m);
-    return sum;
+    out[ENTROPY] = e->spec.consensus ? entropy_of(n, e->m, run->a_c + at * e->m) : 0.;
 }
 
 /* The users' side: sizes of h and Delta, the consensus's weights. */
 static mltfr_status diagnose_users(mltfr_engine *e, mltfr_run *run, mltfr_diagnosis *out)
 {
     mltfr_status st = MLTFR_OK;
-    const int64_t blocks = run->batch->blocks;
-    block_sums *mine = NULL, *all = NULL, total = {0., 0., 0.};
+    double total[SUMS];
 
-    st = RUN_TAKE(run, mine, run->last - run->first);
-    if (st == MLTFR_OK)
-        st = RUN_TAKE(run, all, blocks);
-    MLTFR_AGREE(e->comm, st);
-    for (int64_t b = run->first; b < run->last; b++)
-        mine[b - run->first] = sum_block(e, run, b);
-    mltfr_comm_allgather_shares(e->comm, mine, blocks, sizeof *mine, all);
-    for (int64_t b = 0; b < blocks; b++) {
-        total.h += all[b].h;
-        total.delta += all[b].delta;
-        total.entropy += all[b].entropy;
-    }
-    out->delta = total.h > 0. ? sqrt(total.delta / total.h) : 0.;
-    out->entropy[e->K] = total.entropy / (double)run->q_off[blocks];
+    MLTFR_TRY(mltfr_sum_blocks(e, run, SUMS, sum_users, total));
+    out->delta = total[H] > 0. ? sqrt(total[DELTA] / total[H]) : 0.;
+    out->entropy[e->K] = total[ENTROPY] / (double)run->q_off[run->batch->blocks];
 done:
     return st;
 }

@@ -308,6 +308,11 @@ typedef enum {
 int64_t mltfr_most_queries(const mltfr_run *run, int64_t first, int64_t last);
 /* bytes[p] of the queries of each rank, `row` bytes a query. */
 void mltfr_query_bytes(const mltfr_engine *e, int64_t row, int64_t bytes[]);
+/* Sums over the batch: sum_block writes those of one user block, [width], its rows in order; blocks
+ * are added in order, whoever has them.  total: [width].  @collective */
+typedef void mltfr_block_sums(const mltfr_engine *e, const mltfr_run *run, int64_t b, double *out);
+mltfr_status mltfr_sum_blocks(mltfr_engine *e, mltfr_run *run, int width,
+                              mltfr_block_sums *sum_block, double *total);
 /* Up to H: h' (or h) of all queries on every rank. */
 mltfr_status mltfr_run_forward(mltfr_engine *e, const mltfr_batch *batch, mltfr_purpose purpose);
 /* Loss and all gradients. */

@@ -161,44 +161,49 @@ done:
 
 /* ---- backward ------------------------------------------------------------------------------ */
 
-/* Sums over one user block. */
-typedef struct {
-    double loss, gate;
-} block_sums;
-
-static block_sums sum_block(const mltfr_engine *e, const mltfr_run *run, int64_t b)
-{
-    const bool gates = run->mixes && e->spec.consensus;
-    block_sums sum = {0., 0.};
-
-    for (int64_t i = run->q_off[b] - run->q0; i < run->q_off[b + 1] - run->q0; i++) {
-        sum.loss += run->row_loss[i];
-        sum.gate += gates ? run->routes.gate[i] : 0.;
-    }
-    return sum;
-}
-
-/* Mean loss and gate: rows in order within a block, then blocks in order. */
-static mltfr_status mean_loss(mltfr_engine *e, mltfr_run *run)
+mltfr_status mltfr_sum_blocks(mltfr_engine *e, mltfr_run *run, int width,
+                              mltfr_block_sums *sum_block, double *total)
 {
     mltfr_status st = MLTFR_OK;
     const int64_t blocks = run->batch->blocks;
-    block_sums *mine = NULL, *all = NULL;
+    double *mine = NULL, *all = NULL;
 
-    st = RUN_TAKE(run, mine, run->last - run->first);
+    st = RUN_TAKE(run, mine, (run->last - run->first) * width);
     if (st == MLTFR_OK)
-        st = RUN_TAKE(run, all, blocks);
+        st = RUN_TAKE(run, all, blocks * width);
     MLTFR_AGREE(e->comm, st);
     for (int64_t b = run->first; b < run->last; b++)
-        mine[b - run->first] = sum_block(e, run, b);
-    mltfr_comm_allgather_shares(e->comm, mine, blocks, sizeof *mine, all);
-    run->loss = run->gate = 0.;
-    for (int64_t b = 0; b < blocks; b++) {
-        run->loss += all[b].loss;
-        run->gate += all[b].gate;
+        sum_block(e, run, b, mine + (b - run->first) * width);
+    mltfr_comm_allgather_shares(e->comm, mine, blocks, width * (int64_t)sizeof *mine, all);
+    memset(total, 0, (size_t)width * sizeof *total);
+    for (int64_t i = 0; i < blocks * width; i++)
+        total[i % width] += all[i];
+done:
+    return st;
+}
+
+enum { LOSS, GATE, SUMS };
+
+static void sum_loss(const mltfr_engine *e, const mltfr_run *run, int64_t b, double *out)
+{
+    const bool gates = run->mixes && e->spec.consensus;
+
+    out[LOSS] = out[GATE] = 0.;
+    for (int64_t i = run->q_off[b] - run->q0; i < run->q_off[b + 1] - run->q0; i++) {
+        out[LOSS] += run->row_loss[i];
+        out[GATE] += gates ? run->routes.gate[i] : 0.;
     }
-    run->loss /= (double)run->q_off[blocks];
-    run->gate /= (double)run->q_off[blocks];
+}
+
+static mltfr_status mean_loss(mltfr_engine *e, mltfr_run *run)
+{
+    mltfr_status st = MLTFR_OK;
+    const double rows = (double)run->q_off[run->batch->blocks];
+    double total[SUMS];
+
+    MLTFR_TRY(mltfr_sum_blocks(e, run, SUMS, sum_loss, total));
+    run->loss = total[LOSS] / rows;
+    run->gate = total[GATE] / rows;
 done:
     return st;
 }
