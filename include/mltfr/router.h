@@ -10,6 +10,7 @@
 typedef struct {
     int64_t d, K, k_r;
     bool consensus;      /**< false: g_c = 0 everywhere (C10) */
+    bool uniform;        /**< z = 0 and g_c = 1/2: the weights stay untrained (k_r = K) */
     float dropout;       /**< expert dropout; 0 outside training */
     uint64_t key;        /**< of its random numbers: (seed, MLTFR_RNG_EXPERT_DROPOUT, step) */
     float switch_weight; /**< alpha of the Switch balance loss, 0 off */

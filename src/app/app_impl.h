@@ -93,6 +93,9 @@ mltfr_status app_part(const char *path, char **out);
 /* "directory/name"; owned by the caller (MLTFR_FREE).  @local */
 mltfr_status app_join(const char *directory, const char *name, char **out);
 
+/* FILE.json for FILE.h5, where `tokens` leaves its report; another name has it appended.  As above. */
+mltfr_status app_json_beside(const char *path, char **out);
+
 /* Condition tokens.tables into a file, print the report and write it as JSON.  @collective{comm}
  * `tensor` is the table's in each file whose entry names none, or NULL: found by rule. */
 mltfr_status app_condition(mltfr_comm *comm, const mltfr_settings *settings, const char *tensor,

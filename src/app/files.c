@@ -173,3 +173,13 @@ mltfr_status app_join(const char *directory, const char *name, char **out)
     mltfr_text_add(&path, "%s/%s", directory, name);
     return mltfr_text_take(&path, out);
 }
+
+mltfr_status app_json_beside(const char *path, char **out)
+{
+    mltfr_text name = {0};
+    const size_t length = strlen(path);
+    const bool ends = length > 3 && strcmp(path + length - 3, ".h5") == 0;
+
+    mltfr_text_add(&name, "%.*s.json", (int)(ends ? length - 3 : length), path);
+    return mltfr_text_take(&name, out);
+}

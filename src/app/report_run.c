@@ -1,3 +1,4 @@
+#include "app_impl.h"
 #include "report_run.h"
 
 #include <errno.h>
@@ -99,13 +100,12 @@ static mltfr_status join(const report_run *run, const char *name, char path[PATH
 }
 
 /* A JSON object in a file of its own; NULL where there is no such file. */
-static mltfr_status read_object(const report_run *run, const char *name, cJSON **out)
+static mltfr_status read_object(const char *path, cJSON **out)
 {
     mltfr_status st = MLTFR_OK;
-    char path[PATH_BYTES], *text = NULL;
+    char *text = NULL;
     struct stat info;
 
-    MLTFR_TRY(join(run, name, path));
     if (stat(path, &info) != 0)
         goto done;
     MLTFR_TRY(mltfr_text_load(path, &text));
@@ -236,6 +236,24 @@ void report_runs_name(int count, report_run runs[])
     }
 }
 
+/* The report beside tokens.path, where the run did not condition its own spaces. */
+static mltfr_status read_shared_spaces(report_run *run)
+{
+    mltfr_status st = MLTFR_OK;
+    mltfr_config *config = NULL;
+    char *json = NULL;
+
+    MLTFR_TRY(mltfr_config_create(&config));
+    if (mltfr_config_read(config, run->dir, run->config) != MLTFR_OK)
+        goto done; /* of another version: its charts can still be drawn */
+    MLTFR_TRY(app_json_beside(mltfr_config_settings(config)->tokens_path, &json));
+    MLTFR_TRY(read_object(json, &run->spaces));
+done:
+    MLTFR_FREE(json);
+    mltfr_config_destroy(&config);
+    return st;
+}
+
 mltfr_status report_run_read(const char *dir, report_run *run)
 {
     mltfr_status st = MLTFR_OK;
@@ -243,10 +261,14 @@ mltfr_status report_run_read(const char *dir, report_run *run)
 
     *run = (report_run){.dir = dir};
     MLTFR_TRY(read_metrics(run));
-    MLTFR_TRY(read_object(run, "result.json", &run->result));
-    MLTFR_TRY(read_object(run, "spaces.json", &run->spaces));
+    MLTFR_TRY(join(run, "result.json", path));
+    MLTFR_TRY(read_object(path, &run->result));
     MLTFR_TRY(join(run, "config.yaml", path));
     MLTFR_TRY(mltfr_text_load(path, &run->config));
+    MLTFR_TRY(join(run, "spaces.json", path));
+    MLTFR_TRY(read_object(path, &run->spaces));
+    if (run->spaces == NULL)
+        MLTFR_TRY(read_shared_spaces(run));
 done:
     return st;
 }

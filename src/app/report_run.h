@@ -13,7 +13,7 @@ typedef struct {
     cJSON *records;   /* array of the lines of metrics.jsonl but those of kind step */
     svg_series steps; /* loss by step */
     cJSON *result;    /* result.json; NULL while the run goes on */
-    cJSON *spaces;    /* spaces.json: the report of the token spaces, or NULL */
+    cJSON *spaces;    /* report of the token spaces, here or beside tokens.path, or NULL */
     char *config;     /* config.yaml */
 } report_run;
 

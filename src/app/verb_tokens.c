@@ -1,19 +1,6 @@
 /* tokens: LLM token tables to a token-space file. */
 #include "app_impl.h"
 
-#include <string.h>
-
-/* FILE.json beside FILE.h5; another name has it appended.  @local */
-static mltfr_status json_beside(const char *out, char **json)
-{
-    mltfr_text name = {0};
-    size_t length = strlen(out);
-    bool ends = length > 3 && strcmp(out + length - 3, ".h5") == 0;
-
-    mltfr_text_add(&name, "%.*s.json", (int)(ends ? length - 3 : length), out);
-    return mltfr_text_take(&name, json);
-}
-
 mltfr_status app_tokens(mltfr_comm *comm, const app_request *request, mltfr_config *config)
 {
     const mltfr_settings *settings = mltfr_config_settings(config);
@@ -25,7 +12,7 @@ mltfr_status app_tokens(mltfr_comm *comm, const app_request *request, mltfr_conf
     if (settings->tokens_tables_count == 0)
         MLTFR_FAIL(MLTFR_E_USAGE, "tokens needs tokens.tables, a list of "
                                   "{name: NAME, path: FILE}");
-    MLTFR_AGREE(comm, json_beside(request->out, &json));
+    MLTFR_AGREE(comm, app_json_beside(request->out, &json));
     MLTFR_TRY(app_condition(comm, settings, request->tensor, request->out, json));
 done:
     MLTFR_FREE(json);

@@ -90,9 +90,12 @@ static void forward_gate(const mltfr_router *router, const mltfr_router_weights 
                          const float *q, float *gate)
 {
     for (int64_t i = 0; i < n; i++)
-        gate[i] = router->consensus
-                      ? 1 / (1 + expf(-dot(router->d, q + i * router->d, w->gate_w) - *w->gate_b))
-                      : 0;
+        if (!router->consensus)
+            gate[i] = 0;
+        else if (router->uniform)
+            gate[i] = .5f;
+        else
+            gate[i] = 1 / (1 + expf(-dot(router->d, q + i * router->d, w->gate_w) - *w->gate_b));
 }
 
 void mltfr_router_forward(const mltfr_router *router, const mltfr_router_weights *w,
@@ -101,7 +104,10 @@ void mltfr_router_forward(const mltfr_router *router, const mltfr_router_weights
 {
     int64_t d = router->d, K = router->K;
 
-    mltfr_gemm_nn(n, K, d, q, d, w->w, K, 0, out->z, K);
+    if (router->uniform)
+        memset(out->z, 0, (size_t)(n * K) * sizeof *out->z);
+    else
+        mltfr_gemm_nn(n, K, d, q, d, w->w, K, 0, out->z, K);
     for (int64_t i = 0; i < n; i++) {
         const float *z = out->z + i * K;
         float *p = out->p + i * K;
@@ -235,6 +241,10 @@ void mltfr_router_backward(const mltfr_router *router, const mltfr_router_weight
                 along[r] += dot(d, dh + i * d, y_c + i * d);
             logit_gradient(router, i, routes, dg, load_share, dz + r * K);
             spread(router, i, routes, dh, dy, dy_c);
+        }
+        if (router->uniform) {
+            memset(dq + from * d, 0, (size_t)(rows * d) * sizeof *dq);
+            continue;
         }
         mltfr_gemm_tn(d, K, rows, q + from * d, d, dz, K, 1, dw->w, K);
         mltfr_gemm_nt(rows, d, K, dz, K, w->w, K, 0, dq + from * d, d);

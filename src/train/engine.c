@@ -99,7 +99,9 @@ void mltfr_engine_outline(mltfr_engine *e, const mltfr_settings *set, const mltf
         e->K = spec->K;
         e->r_c = spec->r_c;
         e->r = spec->r_c + spec->r_s;
-        e->k_r = set->router_top_k < e->K ? set->router_top_k : e->K;
+        e->k_r = e->K;
+        if (set->router_gates == MLTFR_ROUTER_GATES_LEARNED && set->router_top_k < e->K)
+            e->k_r = set->router_top_k;
         e->m = set->filter_top_m;
     }
     place_items(e);

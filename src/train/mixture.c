@@ -17,6 +17,7 @@ static mltfr_router router_of(const mltfr_engine *e, const mltfr_run *run)
                           .K = e->K,
                           .k_r = e->k_r,
                           .consensus = e->spec.consensus,
+                          .uniform = set->router_gates == MLTFR_ROUTER_GATES_UNIFORM,
                           .dropout = run->train ? (float)set->router_dropout : 0.f,
                           .key = mltfr_rng_key((uint64_t)set->train_seed, MLTFR_RNG_EXPERT_DROPOUT,
                                                (uint64_t)e->at.step),

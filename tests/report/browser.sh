@@ -4,6 +4,7 @@
 # Exit status: 0 as it should be, 1 not, 77 no Chromium or no Pillow here.
 set -euo pipefail
 program=$1 directory=$2
+figure=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)/jobs/study/figure.py
 python=/usr/bin/python3
 browser=$(command -v chromium || command -v chromium-browser || true)
 if [[ -z $browser ]] || ! "$python" -c 'import PIL' 2>/dev/null; then
@@ -59,6 +60,15 @@ for phase in times[0]["wait"]:
 limit = sum(x["gflop"] for x in times) / sum(x["peak"] for x in times)
 assert f"{limit:.3g} s<" in page and "GF/s" in page
 END
+# A chart alone: as many lines as runs, and a legend that names both.
+"$python" "$figure" page.html 'Validation NDCG@10' chart.svg
+chromium --dump-dom "file://$PWD/chart.svg" >chart.xml
+[[ $(grep -o '<path class="line' chart.xml | wc -l) == 2 && $(grep -c '<rect class="bar' chart.xml) == 2 ]] ||
+    fail "chart.svg does not have two lines and their legend"
+grep -q '>plain&lt;b&gt;&amp;amp<' chart.xml || fail "chart.svg does not name the second run"
+if "$python" "$figure" page.html 'No such chart' none.svg 2>message; then fail "a chart from nowhere"; fi
+grep -q 'there are: .*Validation NDCG@10' message || fail "no list of the charts"
+
 grep -Eq 'NaN|-?inf' <(sed 's/<pre>.*//' dom.html | grep -o 'd="[^"]*"\|cx="[^"]*"\|width="[^"]*"') &&
     fail "a coordinate that is no number"
 

@@ -147,7 +147,7 @@ static row_weights weights_of(int64_t i)
     double z[K] = {0}, sum = 0, active = 0;
 
     for (int64_t k = 0; k < K; k++) {
-        for (int64_t c = 0; c < D; c++)
+        for (int64_t c = 0; !t.router.uniform && c < D; c++)
             z[k] += (double)t.q[i * D + c] * t.w[c * K + k];
         sum += exp(z[k]);
     }
@@ -160,7 +160,7 @@ static row_weights weights_of(int64_t i)
         r.g[k] /= active;
     for (int64_t c = 0; c < D; c++)
         r.gate += (double)t.q[i * D + c] * t.gate_w[c];
-    r.gate = t.router.consensus ? 1 / (1 + exp(-r.gate)) : 0;
+    r.gate = !t.router.consensus ? 0 : t.router.uniform ? .5 : 1 / (1 + exp(-r.gate));
     r.lse = log(sum);
     return r;
 }
@@ -307,6 +307,14 @@ static void dense_without_consensus(void **state)
         assert_true(t.gate[i] == 0);
 }
 
+static void uniform_gates(void **state)
+{
+    (void)state;
+    check((mltfr_router){.d = D, .K = K, .k_r = K, .consensus = true, .uniform = true});
+    for (int64_t i = 0; i < N; i++)
+        assert_true(t.gate[i] == .5f && t.g[i * K] == 1.f / K && t.g[i * K + K - 1] == 1.f / K);
+}
+
 static void with_switch_loss(void **state)
 {
     (void)state;
@@ -432,6 +440,7 @@ int main(void)
         cmocka_unit_test(two_of_four),
         cmocka_unit_test(one_of_four),
         cmocka_unit_test(dense_without_consensus),
+        cmocka_unit_test(uniform_gates),
         cmocka_unit_test(with_switch_loss),
         cmocka_unit_test(with_z_loss),
         cmocka_unit_test(the_bias_selects_and_never_weighs),
