@@ -89,6 +89,8 @@ call("train", "--progress=none", "--set", "data.path=example/loans.csv", "--set"
 trace = json.load(open("traced/trace.json"))
 spans = pd.DataFrame(x for x in trace if x["ph"] == "X")
 assert {"name", "ts", "dur", "pid"} <= set(spans) and (spans.dur >= 0).all()
+call("report", "traced", "--out", "p.html")  # the names of the LLMs are those of t.json, beside tokens.path
+assert all(f"</i>{name}</li>" in open("p.html").read() for name in ("small", "large", "consensus"))
 call("bench", "--quick", "--out", "b.json", "--set", "data.path=example/loans.csv", "--set", "model.experts=false", "--set", "model.dim=16",
      "--set", "run.dir=traced")
 bench = json.load(open("b.json"))
