@@ -9,6 +9,7 @@ have.  Interval and p (bootstrap) come from resampling users, two-sided; p (perm
 the two variants of users at random.  `seeds` says in how many seeds the difference has its sign."""
 import argparse
 import csv
+import hashlib
 import json
 import pathlib
 import sys
@@ -179,11 +180,18 @@ def print_split(runs, order, kind, metric):
     table(["variant"] + [bin_name(b) for b in bins], rows)
 
 
-def report(data, folder, args):
-    runs = read_runs(folder)
-    if not runs:
-        return
-    order = order_of(runs, args.reference, pathlib.Path(args.runs))
+def write_csv(rows, path):
+    """A line a run; `ranks` is a digest of the ranks of all users: equal where a run is repeated bit by bit."""
+    with open(path, "w", newline="") as file:
+        out = csv.writer(file, lineterminator="\n")
+        out.writerow(["data", "variant", "seed", "best_epoch", "users", "hr@10", "ndcg@10", "mrr", "ranks"])
+        for data, variant, run in rows:
+            means = (f"{metric_of(m, run.ranks).mean():.6f}" for m in ("hr@10", "ndcg@10", "mrr"))
+            digest = hashlib.sha256(" ".join(map(str, run.ranks)).encode()).hexdigest()[:12]
+            out.writerow([data, variant, run.seed, run.result["best_epoch"], len(run.ranks), *means, digest])
+
+
+def report(data, runs, order, args):
     print(f"## {data}\n")
     print_means(runs, order, list(dict.fromkeys(["hr@10", "ndcg@10", args.metric])))
     if args.reference in runs:
@@ -200,6 +208,7 @@ def main():
     parser.add_argument("--metric", default="ndcg@10", help="hr@K, ndcg@K or mrr (%(default)s)")
     parser.add_argument("--resamples", type=int, default=10000, help="of the bootstrap and the permutations (%(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of both (%(default)s)")
+    parser.add_argument("--csv", metavar="FILE", help="also write figures and a digest of each run to this file")
     parser.add_argument("--runs", default=pathlib.Path(__file__).parent / "study" / "runs.txt",
                         help="list of runs, for the order of the variants")
     args = parser.parse_args()
@@ -208,9 +217,15 @@ def main():
     missing = set(args.data or []) - {folder.name for folder in folders}
     if missing or not folders:
         sys.exit(f"study_table.py: no runs in {args.out}/runs/{min(missing, default='')}")
+    rows = []
     for folder in folders:
-        if not args.data or folder.name in args.data:
-            report(folder.name, folder, args)
+        runs = read_runs(folder) if not args.data or folder.name in args.data else {}
+        order = order_of(runs, args.reference, pathlib.Path(args.runs))
+        if runs:
+            report(folder.name, runs, order, args)
+        rows += [(folder.name, variant, run) for variant in order for run in runs[variant]]
+    if args.csv:
+        write_csv(rows, args.csv)
 
 
 if __name__ == "__main__":

@@ -111,5 +111,9 @@ with tempfile.TemporaryDirectory() as folder:
     check(row(text, "better", "by popularity") == ["better", ".2500 (.0000)"], "a bin without users is shown")
     check(text == tables(out, "--data", "made")[1], "another time other figures")
     check("in hr@5, paired" in tables(out, "--metric", "hr@5", "--resamples", "100")[1], "hr@5")
+    tables(out, "--csv", out / "runs.csv", "--resamples", "100")
+    lines = [line.split(",") for line in (out / "runs.csv").read_text().splitlines()[1:]]
+    check([line[:3] for line in lines] == [["made", v, s] for v in ("sasrec", "better", "same") for s in "123"], lines)
+    check(len({line[-1] for line in lines}) == len(lines), "a digest for each run")
     for words in ("--data", "none"), ("--metric", "map"):
         check(tables(out, *words)[0] != 0, words)
