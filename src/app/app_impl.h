@@ -93,7 +93,7 @@ mltfr_status app_part(const char *path, char **out);
 /* "directory/name"; owned by the caller (MLTFR_FREE).  @local */
 mltfr_status app_join(const char *directory, const char *name, char **out);
 
-/* FILE.json for FILE.h5, where `tokens` leaves its report; another name has it appended.  As above. */
+/* Where `tokens` leaves the report of FILE.h5: FILE.json; another name has it appended.  @local */
 mltfr_status app_json_beside(const char *path, char **out);
 
 /* Condition tokens.tables into a file, print the report and write it as JSON.  @collective{comm}

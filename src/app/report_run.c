@@ -1,5 +1,5 @@
-#include "app_impl.h"
 #include "report_run.h"
+#include "app_impl.h"
 
 #include <errno.h>
 #include <math.h>
