@@ -25,8 +25,9 @@ L, DIM, HEADS, LAYERS, BATCH, RATE = 50, 64, 2, 2, 256, 1e-3
 class Batch:
     """Histories one after the other: no padded row.  Attention works on groups of like length."""
 
-    def __init__(self, histories, targets=None):
+    def __init__(self, users, histories, targets=None):
         lengths = np.array([len(h) for h in histories])
+        self.user = torch.tensor(np.repeat(users, lengths))
         ends = np.cumsum(lengths)
         self.items = torch.tensor(np.concatenate(histories)) - 1
         self.at = torch.tensor(np.concatenate([np.arange(L - n, L) for n in lengths]))
@@ -54,23 +55,25 @@ class Data:
         with open(path) as lines:
             self.sequences = [[int(word) for word in line.split()[1:]] for line in lines]
         self.items = max(map(max, self.sequences))
-        self.windows = [w for w in (s[:-2][-(L + 1):] for s in self.sequences) if len(w) >= 2]
+        self.windows = [(u, s[:-2][-(L + 1):]) for u, s in enumerate(self.sequences) if len(s) >= 4]
         self.ranked = {}
 
     def epoch(self, rng):
         order = rng.permutation(len(self.windows))
         for first in range(0, len(order), BATCH):
             group = [self.windows[i] for i in order[first:first + BATCH]]
-            yield Batch([w[:-1] for w in group], [w[1:] for w in group])
+            yield Batch([u for u, _ in group], [w[:-1] for _, w in group], [w[1:] for _, w in group])
 
     def held_out(self, split):
         """Batches of histories with their target and the items seen before."""
         if split not in self.ranked:
-            cut, users = {"valid": -2, "test": -1}[split], [s for s in self.sequences if len(s) >= 3]
+            cut = {"valid": -2, "test": -1}[split]
+            users = [u for u, s in enumerate(self.sequences) if len(s) >= 3]
             self.ranked[split] = []
             for first in range(0, len(users), 512):
-                group = users[first:first + 512]
-                batch = Batch([s[:cut][-L:] for s in group])
+                some = users[first:first + 512]
+                group = [self.sequences[u] for u in some]
+                batch = Batch(some, [s[:cut][-L:] for s in group])
                 batch.target = torch.tensor([s[cut] for s in group])[:, None] - 1
                 rows = np.repeat(np.arange(len(group)), [len(s[:cut]) for s in group])
                 seen = np.concatenate([s[:cut] for s in group]) - 1
@@ -620,20 +623,24 @@ class Codes(Tokens):
 
 
 class Profiles(Tokens):
-    """Token bridge: an item's profile is the mean token mixture of the user states that chose it in training, in a
-    step without the state itself; the score gets g times the overlap with the user's own mixture."""
+    """Token bridge: an item's profile is the mean token mixture of the user states that chose it in training; the score
+    gets g times its overlap with the user's own mixture.  Users are in folds; a fold sees profiles made by the others."""
 
-    defaults = {**Tokens.defaults, "warmup": 8}
+    defaults = {**Tokens.defaults, "warmup": 8, "folds": 4}
+    WIDTH = 32
 
     def prepare(self, spaces):
         super().prepare(spaces)
         self.g = nn.Parameter(torch.zeros(len(self.experts)))
-        self.turn = [torch.randn(int(self.o["pool"]), 32) / math.sqrt(32) for _ in self.experts]
+        self.turn = [torch.randn(int(self.o["pool"]), self.WIDTH) / math.sqrt(self.WIDTH) for _ in self.experts]
 
-    def sketch(self, k, q):
-        """The mixture over the pool, turned at random to 32 numbers: overlaps become products."""
-        a, best = self.experts[k].weigh(q)
-        return torch.einsum("nm,nmd->nd", a, self.turn[k][best])
+    def sketches(self, q):
+        """Mixtures over each pool, turned at random to a few numbers: overlaps become products."""
+        weighed = [expert.weigh(q) for expert in self.experts]
+        return torch.cat([torch.einsum("nm,nmd->nd", a, turn[best]) for (a, best), turn in zip(weighed, self.turn)], 1)
+
+    def fold(self, batch):
+        return batch.user % int(self.o["folds"])
 
     @torch.no_grad()
     def begin(self, epoch):
@@ -641,42 +648,37 @@ class Profiles(Tokens):
         if not self.on:
             return
         self.eval()
-        sums = [torch.zeros(self.data.items, 32) for _ in self.experts]
-        count = torch.zeros(self.data.items)
+        folds = int(self.o["folds"])
+        total, count = torch.zeros(folds, self.data.items, self.WIDTH * len(self.experts)), torch.zeros(folds, self.data.items)
         for batch in self.data.epoch(np.random.default_rng(9)):
-            q = rms_norm(self.backbone(batch))
-            count.index_add_(0, batch.y, torch.ones(len(q)))
-            for k, total in enumerate(sums):
-                total.index_add_(0, batch.y, self.sketch(k, q))
+            at = self.fold(batch) * self.data.items + batch.y
+            count.view(-1).index_add_(0, at, torch.ones(len(at)))
+            total.view(-1, total.shape[2]).index_add_(0, at, self.sketches(rms_norm(self.backbone(batch))))
         self.train()
-        self.count = count[:, None]
-        self.profiles = [total / (self.count + 2) for total in sums]
+        self.profiles = (total.sum(0) - total) / (count.sum(0) - count + 2)[:, :, None]
 
-    def wide(self, h):
-        """(states, items) with a part for each space behind their own; the sketches."""
+    def by_fold(self, batch, h, fold):
+        """(rows, states, items) of each fold, with the part of the mixtures behind their own."""
         q = rms_norm(h).detach()
-        sketches = [self.sketch(k, q).detach() for k in range(len(self.experts))]
-        parts = [self.g[k] * 100 * sketch for k, sketch in enumerate(sketches)]
-        return torch.cat([h, *parts], 1), torch.cat([self.E, *self.profiles], 1), sketches
+        own = self.sketches(q).detach() * (100 * self.g).repeat_interleave(self.WIDTH)
+        for f, profile in enumerate(self.profiles):
+            rows = (fold == f).nonzero()[:, 0]
+            yield rows, torch.cat([h[rows], own[rows]], 1), torch.cat([self.E, profile], 1)
 
     def loss(self, batch, epoch):
-        h = self.backbone(batch)
         if not self.on:
-            return cross_entropy(h, self.E, batch.y).mean()
-        wide, items, sketches = self.wide(h)
-        target = (wide * items[batch.y]).sum(1)
-        n = self.count[batch.y] + 2
-        for k, own in enumerate(sketches):    # a target's profile leaves the row itself out
-            profile = self.profiles[k][batch.y]
-            target = target + (self.g[k] * 100 * own * ((profile * n - own) / (n - 1) - profile)).sum(1)
-        return (LogSumExp.apply(wide, items) - target).mean()
+            return super().loss(batch, epoch)
+        parts = self.by_fold(batch, self.backbone(batch), self.fold(batch))
+        return sum(cross_entropy(wide, items, batch.y[rows]).sum() for rows, wide, items in parts) / len(batch.y)
 
     def scores(self, batch):
         h = self.backbone(batch)[batch.last]
         if not self.on:
             return h @ self.E.T
-        wide, items, _ = self.wide(h)
-        return wide @ items.T
+        z = torch.empty(len(h), len(self.E))
+        for rows, wide, items in self.by_fold(batch, h, self.fold(batch)[batch.last]):
+            z[rows] = wide @ items.T
+        return z
 
 
 # ---- training --------------------------------------------------------------------------------------------
