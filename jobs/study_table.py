@@ -219,7 +219,9 @@ def main():
         sys.exit(f"study_table.py: no runs in {args.out}/runs/{min(missing, default='')}")
     rows = []
     for folder in folders:
-        runs = read_runs(folder) if not args.data or folder.name in args.data else {}
+        if args.data and folder.name not in args.data:
+            continue
+        runs = read_runs(folder)
         order = order_of(runs, args.reference, pathlib.Path(args.runs))
         if runs:
             report(folder.name, runs, order, args)

@@ -657,10 +657,9 @@ class Profiles(Tokens):
         self.train()
         self.profiles = (total.sum(0) - total) / (count.sum(0) - count + 2)[:, :, None]
 
-    def by_fold(self, batch, h, fold):
+    def by_fold(self, h, fold):
         """(rows, states, items) of each fold, with the part of the mixtures behind their own."""
-        q = rms_norm(h).detach()
-        own = self.sketches(q).detach() * (100 * self.g).repeat_interleave(self.WIDTH)
+        own = self.sketches(rms_norm(h)).detach() * (100 * self.g).repeat_interleave(self.WIDTH)
         for f, profile in enumerate(self.profiles):
             rows = (fold == f).nonzero()[:, 0]
             yield rows, torch.cat([h[rows], own[rows]], 1), torch.cat([self.E, profile], 1)
@@ -668,7 +667,7 @@ class Profiles(Tokens):
     def loss(self, batch, epoch):
         if not self.on:
             return super().loss(batch, epoch)
-        parts = self.by_fold(batch, self.backbone(batch), self.fold(batch))
+        parts = self.by_fold(self.backbone(batch), self.fold(batch))
         return sum(cross_entropy(wide, items, batch.y[rows]).sum() for rows, wide, items in parts) / len(batch.y)
 
     def scores(self, batch):
@@ -676,7 +675,7 @@ class Profiles(Tokens):
         if not self.on:
             return h @ self.E.T
         z = torch.empty(len(h), len(self.E))
-        for rows, wide, items in self.by_fold(batch, h, self.fold(batch)[batch.last]):
+        for rows, wide, items in self.by_fold(h, self.fold(batch)[batch.last]):
             z[rows] = wide @ items.T
         return z
 

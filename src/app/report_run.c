@@ -241,12 +241,16 @@ static mltfr_status read_shared_spaces(report_run *run)
 {
     mltfr_status st = MLTFR_OK;
     mltfr_config *config = NULL;
+    const char *spaces;
     char *json = NULL;
 
     MLTFR_TRY(mltfr_config_create(&config));
     if (mltfr_config_read(config, run->dir, run->config) != MLTFR_OK)
         goto done; /* of another version: its charts can still be drawn */
-    MLTFR_TRY(app_json_beside(mltfr_config_settings(config)->tokens_path, &json));
+    spaces = mltfr_config_settings(config)->tokens_path;
+    if (spaces[0] == '\0')
+        goto done;
+    MLTFR_TRY(app_json_beside(spaces, &json));
     MLTFR_TRY(read_object(json, &run->spaces));
 done:
     MLTFR_FREE(json);

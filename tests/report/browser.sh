@@ -21,6 +21,7 @@ trap 'rm -rf "$home"' EXIT
 small=(--quiet --set train.epochs=4 --set train.warmup_epochs=1 --set model.dim=16 --set filter.pool=64)
 "$program" train "${small[@]}" --set run.dir=experts
 "$program" train "${small[@]}" --set run.dir='plain<b>&amp' --set model.experts=false
+echo nonsense >.json # beside no token spaces
 "$program" report experts 'plain<b>&amp' --out page.html
 
 fail() {
