@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Tables of the study, in Markdown, from the runs that jobs/study.sh has made.
 
-For each data set: mean and standard deviation over seeds; the difference of each variant from a
-reference, tested by user; and means by popularity of the held-out item and by length of the history.
+Mean and standard deviation over seeds; the difference of each variant from a reference, tested by
+user; and for each data set means by popularity of the held-out item and by length of the history.
 
 The tests pair the users of both variants: a user's metric is first averaged over the seeds that both
 have.  Interval and p (bootstrap) come from resampling users, two-sided; p (permutation) from swapping
@@ -38,21 +38,21 @@ def finished(folder):
     return all((folder / name).exists() for name in ("result.json", "evaluate-test.json", "test-users.csv"))
 
 
-def read_runs(folder):
-    """{variant: [Run of each seed]} of one data set."""
-    found = {}
-    for run in sorted(folder.glob("*/*"), key=lambda path: (path.parent.name, path.name.zfill(9))):
-        if finished(run):
-            found.setdefault(run.parent.name, []).append(Run(run))
-    return found
-
-
 def order_of(variants, reference, list_file):
     """The reference, then as in the list of runs, then what it does not have."""
     listed = []
     if list_file.exists():
         listed = [line.split()[1] for line in list_file.read_text().splitlines() if line.startswith("run ")]
     return sorted(variants, key=lambda v: (v != reference, listed.index(v) if v in listed else len(listed), v))
+
+
+def read_runs(folder, reference, list_file):
+    """{variant: [Run of each seed]} of one data set, in the order of the tables."""
+    found = {}
+    for run in sorted(folder.glob("*/*"), key=lambda path: path.name.zfill(9)):
+        if finished(run):
+            found.setdefault(run.parent.name, []).append(Run(run))
+    return {variant: found[variant] for variant in order_of(found, reference, list_file)}
 
 
 # ---- statistics ---------------------------------------------------------------------------------
@@ -140,30 +140,33 @@ def table(head, rows):
     print()
 
 
-def print_means(runs, order, metrics):
+def print_means(sets, metrics):
     whole = "{:.0f}".format
     rows = []
-    for v in order:
-        means = [spread([metric_of(m, r.ranks).mean() for r in runs[v]]) for m in metrics]
-        rows.append([v, len(runs[v]), *means,
-                     spread([r.result["best_epoch"] for r in runs[v]], whole),
-                     spread([r.result["seconds"] for r in runs[v]], whole)])
+    for data, runs in sets.items():
+        for v, seeds in runs.items():
+            means = [spread([metric_of(m, r.ranks).mean() for r in seeds]) for m in metrics]
+            rows.append([data, v, len(seeds), *means,
+                         spread([r.result["best_epoch"] for r in seeds], whole),
+                         spread([r.result["seconds"] for r in seeds], whole)])
     print("Mean (standard deviation) over seeds, test split:\n")
-    table(["variant", "seeds", *metrics, "best epoch", "seconds"], rows)
+    table(["data", "variant", "seeds", *metrics, "best epoch", "seconds"], rows)
 
 
-def print_differences(runs, order, reference, metric, resamples, seed):
+def print_differences(sets, reference, metric, resamples, seed):
     rows = []
-    for v in order:
-        # A row does not depend on which other rows there are.
-        c = None if v == reference else compare(runs[v], runs[reference], metric, resamples,
-                                                np.random.default_rng(seed))
-        if c:
-            rows.append([v, figure(c["difference"], "+"), f"{100 * c['relative']:+.1f} %",
-                         f"{figure(c['low'], '+')} to {figure(c['high'], '+')}", figure(c["bootstrap"]),
-                         figure(c["permutation"]), f"{c['same']} of {c['seeds']}"])
+    for data, runs in sets.items():
+        for v in runs:
+            # A row does not depend on which other rows there are.
+            c = None if v == reference or reference not in runs else compare(
+                runs[v], runs[reference], metric, resamples, np.random.default_rng(seed))
+            if c:
+                rows.append([data, v, figure(c["difference"], "+"), f"{100 * c['relative']:+.1f} %",
+                             f"{figure(c['low'], '+')} to {figure(c['high'], '+')}", figure(c["bootstrap"]),
+                             figure(c["permutation"]), f"{c['same']} of {c['seeds']}"])
     print(f"Difference from `{reference}` in {metric}, paired by user:\n")
-    table(["variant", "difference", "relative", "95 % interval", "p (bootstrap)", "p (permutation)", "seeds"], rows)
+    table(["data", "variant", "difference", "relative", "95 % interval", "p (bootstrap)", "p (permutation)",
+           "seeds"], rows)
 
 
 def bin_name(b):
@@ -172,32 +175,23 @@ def bin_name(b):
     return f"{b['from']}{'-' + str(b['to']) if 'to' in b else '+'} ({b['users']} users)"
 
 
-def print_split(runs, order, kind, metric):
-    bins = [b for b in runs[order[0]][0].bins[kind] if b["users"]]
-    at = [i for i, b in enumerate(runs[order[0]][0].bins[kind]) if b["users"]]
-    rows = [[v] + [spread([r.bins[kind][i][metric] for r in runs[v]]) for i in at] for v in order]
+def print_split(runs, kind, metric):
+    all_bins = next(iter(runs.values()))[0].bins[kind]
+    at = [i for i, b in enumerate(all_bins) if b["users"]]
+    rows = [[v] + [spread([r.bins[kind][i][metric] for r in seeds]) for i in at] for v, seeds in runs.items()]
     print(f"{metric} by {'popularity of the held-out item, the most popular first' if kind == 'popularity' else 'length of the history'}:\n")
-    table(["variant"] + [bin_name(b) for b in bins], rows)
+    table(["variant"] + [bin_name(all_bins[i]) for i in at], rows)
 
 
-def write_csv(rows, path):
+def write_csv(sets, path):
     """A line a run; `ranks` is a digest of the ranks of all users: equal where a run is repeated bit by bit."""
     with open(path, "w", newline="") as file:
         out = csv.writer(file, lineterminator="\n")
         out.writerow(["data", "variant", "seed", "best_epoch", "users", "hr@10", "ndcg@10", "mrr", "ranks"])
-        for data, variant, run in rows:
+        for data, variant, run in ((d, v, r) for d, runs in sets.items() for v in runs for r in runs[v]):
             means = (f"{metric_of(m, run.ranks).mean():.6f}" for m in ("hr@10", "ndcg@10", "mrr"))
             digest = hashlib.sha256(" ".join(map(str, run.ranks)).encode()).hexdigest()[:12]
             out.writerow([data, variant, run.seed, run.result["best_epoch"], len(run.ranks), *means, digest])
-
-
-def report(data, runs, order, args):
-    print(f"## {data}\n")
-    print_means(runs, order, list(dict.fromkeys(["hr@10", "ndcg@10", args.metric])))
-    if args.reference in runs:
-        print_differences(runs, order, args.reference, args.metric, args.resamples, args.seed)
-    for kind in ("popularity", "length"):
-        print_split(runs, order, kind, "hr@10" if args.metric == "hr@10" else "ndcg@10")
 
 
 def main():
@@ -217,17 +211,17 @@ def main():
     missing = set(args.data or []) - {folder.name for folder in folders}
     if missing or not folders:
         sys.exit(f"study_table.py: no runs in {args.out}/runs/{min(missing, default='')}")
-    rows = []
-    for folder in folders:
-        if args.data and folder.name not in args.data:
-            continue
-        runs = read_runs(folder)
-        order = order_of(runs, args.reference, pathlib.Path(args.runs))
-        if runs:
-            report(folder.name, runs, order, args)
-        rows += [(folder.name, variant, run) for variant in order for run in runs[variant]]
+    sets = {folder.name: read_runs(folder, args.reference, pathlib.Path(args.runs))
+            for folder in folders if not args.data or folder.name in args.data}
+    sets = {data: runs for data, runs in sets.items() if runs}
+    print_means(sets, list(dict.fromkeys(["hr@10", "ndcg@10", args.metric])))
+    print_differences(sets, args.reference, args.metric, args.resamples, args.seed)
+    for data, runs in sets.items():
+        print(f"## {data}\n")
+        for kind in ("popularity", "length"):
+            print_split(runs, kind, "hr@10" if args.metric == "hr@10" else "ndcg@10")
     if args.csv:
-        write_csv(rows, args.csv)
+        write_csv(sets, args.csv)
 
 
 if __name__ == "__main__":

@@ -78,9 +78,9 @@ def tables(out, *words):
     return done.returncode, done.stdout, done.stderr
 
 
-def row(text, variant, after):
+def row(text, name, after):
     lines = text[text.index(after):].splitlines()
-    return next([c.strip() for c in line.split("|")[1:-1]] for line in lines if line.startswith(f"| {variant} |"))
+    return next([c.strip() for c in line.split("|")[1:-1]] for line in lines if line.startswith(f"| {name} |"))
 
 
 with tempfile.TemporaryDirectory() as folder:
@@ -99,15 +99,15 @@ with tempfile.TemporaryDirectory() as folder:
     check(status == 0, error)
     check(time.monotonic() - begin < 30, "seconds:", time.monotonic() - begin)
     check("open" not in text, "a run that is not finished is in the table")
-    got = row(text, "better", "Difference")
-    low, high = (float(x) for x in got[3].split(" to "))
-    check(float(got[4]) < .001 and float(got[5]) < .001 and 0 < low < float(got[1]) < high, got)
-    check(got[6] == "3 of 3", got)
-    got = row(text, "same", "Difference")
-    low, high = (float(x) for x in got[3].split(" to "))
-    check(float(got[4]) > .05 and float(got[5]) > .05 and low < 0 < high, got)
-    got = row(text, "sasrec", "## made")
-    check(got[1] == "3" and got[4:] == ["4 (0)", "10 (0)"], got)
+    got = row(text, "made | better", "Difference")
+    low, high = (float(x) for x in got[4].split(" to "))
+    check(float(got[5]) < .001 and float(got[6]) < .001 and 0 < low < float(got[2]) < high, got)
+    check(got[7] == "3 of 3", got)
+    got = row(text, "made | same", "Difference")
+    low, high = (float(x) for x in got[4].split(" to "))
+    check(float(got[5]) > .05 and float(got[6]) > .05 and low < 0 < high, got)
+    got = row(text, "made | sasrec", "Mean")
+    check(got[2] == "3" and got[5:] == ["4 (0)", "10 (0)"], got)
     check(row(text, "better", "by popularity") == ["better", ".2500 (.0000)"], "a bin without users is shown")
     check(text == tables(out, "--data", "made")[1], "another time other figures")
     check("in hr@5, paired" in tables(out, "--metric", "hr@5", "--resamples", "100")[1], "hr@5")
@@ -115,5 +115,10 @@ with tempfile.TemporaryDirectory() as folder:
     lines = [line.split(",") for line in (out / "runs.csv").read_text().splitlines()[1:]]
     check([line[:3] for line in lines] == [["made", v, s] for v in ("sasrec", "better", "same") for s in "123"], lines)
     check(len({line[-1] for line in lines}) == len(lines), "a digest for each run")
+    write_run(out, "alone/better/1", ranks(9)) # a data set without the reference
+    both = tables(out)[1]
+    check(row(both, "alone | better", "Mean")[2] == "1" and both.count("| alone |") == 1, both)
+    check(row(both, "made | better", "Difference") == row(text, "made | better", "Difference"), "depends on other data")
+    check(tables(out, "--data", "made")[1] == text, "--data lets other data in")
     for words in ("--data", "none"), ("--metric", "map"):
         check(tables(out, *words)[0] != 0, words)
