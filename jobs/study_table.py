@@ -140,33 +140,37 @@ def table(head, rows):
     print()
 
 
+def variants_of(sets):
+    """(data set, variant, [Run of each seed]), in the order of the tables."""
+    return ((data, variant, seeds) for data, runs in sets.items() for variant, seeds in runs.items())
+
+
 def print_means(sets, metrics):
     whole = "{:.0f}".format
     rows = []
-    for data, runs in sets.items():
-        for v, seeds in runs.items():
-            means = [spread([metric_of(m, r.ranks).mean() for r in seeds]) for m in metrics]
-            rows.append([data, v, len(seeds), *means,
-                         spread([r.result["best_epoch"] for r in seeds], whole),
-                         spread([r.result["seconds"] for r in seeds], whole)])
+    for data, v, seeds in variants_of(sets):
+        means = [spread([metric_of(m, r.ranks).mean() for r in seeds]) for m in metrics]
+        rows.append([data, v, len(seeds), *means,
+                     spread([r.result["best_epoch"] for r in seeds], whole),
+                     spread([r.result["seconds"] for r in seeds], whole)])
     print("Mean (standard deviation) over seeds, test split:\n")
     table(["data", "variant", "seeds", *metrics, "best epoch", "seconds"], rows)
 
 
 def print_differences(sets, reference, metric, resamples, seed):
     rows = []
-    for data, runs in sets.items():
-        for v in runs:
-            # A row does not depend on which other rows there are.
-            c = None if v == reference or reference not in runs else compare(
-                runs[v], runs[reference], metric, resamples, np.random.default_rng(seed))
-            if c:
-                rows.append([data, v, figure(c["difference"], "+"), f"{100 * c['relative']:+.1f} %",
-                             f"{figure(c['low'], '+')} to {figure(c['high'], '+')}", figure(c["bootstrap"]),
-                             figure(c["permutation"]), f"{c['same']} of {c['seeds']}"])
-    print(f"Difference from `{reference}` in {metric}, paired by user:\n")
-    table(["data", "variant", "difference", "relative", "95 % interval", "p (bootstrap)", "p (permutation)",
-           "seeds"], rows)
+    for data, v, seeds in variants_of(sets):
+        # A row does not depend on which other rows there are.
+        c = None if v == reference else compare(seeds, sets[data].get(reference, []), metric, resamples,
+                                                np.random.default_rng(seed))
+        if c:
+            rows.append([data, v, figure(c["difference"], "+"), f"{100 * c['relative']:+.1f} %",
+                         f"{figure(c['low'], '+')} to {figure(c['high'], '+')}", figure(c["bootstrap"]),
+                         figure(c["permutation"]), f"{c['same']} of {c['seeds']}"])
+    if rows:
+        print(f"Difference from `{reference}` in {metric}, paired by user:\n")
+        table(["data", "variant", "difference", "relative", "95 % interval", "p (bootstrap)", "p (permutation)",
+               "seeds"], rows)
 
 
 def bin_name(b):
@@ -188,7 +192,7 @@ def write_csv(sets, path):
     with open(path, "w", newline="") as file:
         out = csv.writer(file, lineterminator="\n")
         out.writerow(["data", "variant", "seed", "best_epoch", "users", "hr@10", "ndcg@10", "mrr", "ranks"])
-        for data, variant, run in ((d, v, r) for d, runs in sets.items() for v in runs for r in runs[v]):
+        for data, variant, run in ((d, v, run) for d, v, seeds in variants_of(sets) for run in seeds):
             means = (f"{metric_of(m, run.ranks).mean():.6f}" for m in ("hr@10", "ndcg@10", "mrr"))
             digest = hashlib.sha256(" ".join(map(str, run.ranks)).encode()).hexdigest()[:12]
             out.writerow([data, variant, run.seed, run.result["best_epoch"], len(run.ranks), *means, digest])

@@ -120,5 +120,6 @@ with tempfile.TemporaryDirectory() as folder:
     check(row(both, "alone | better", "Mean")[2] == "1" and both.count("| alone |") == 1, both)
     check(row(both, "made | better", "Difference") == row(text, "made | better", "Difference"), "depends on other data")
     check(tables(out, "--data", "made")[1] == text, "--data lets other data in")
+    check("Difference" not in tables(out, "--data", "alone")[1], "a table of differences without a row")
     for words in ("--data", "none"), ("--metric", "map"):
         check(tables(out, *words)[0] != 0, words)
