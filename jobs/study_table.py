@@ -6,7 +6,9 @@ user; and for each data set means by popularity of the held-out item and by leng
 
 The tests pair the users of both variants: a user's metric is first averaged over the seeds that both
 have.  Interval and p (bootstrap) come from resampling users, two-sided; p (permutation) from swapping
-the two variants of users at random.  `seeds` says in how many seeds the difference has its sign."""
+the two variants of users at random.  `seeds` says in how many seeds the difference has its sign, and
+`t (seeds)` is its mean over seeds by the standard error of that: Student's t of seeds - 1 degrees of
+freedom, above 2.78 (5 seeds) in one of twenty cases by chance."""
 import argparse
 import csv
 import hashlib
@@ -104,6 +106,12 @@ def permutation(d, resamples, rng):
     return (more + 1) / (resamples + 1)
 
 
+def t_over(differences):
+    """Student's t of mean 0, or None where the differences do not differ."""
+    spread = np.std(differences, ddof=1) if len(differences) > 1 else 0
+    return np.mean(differences) / (spread / len(differences) ** .5) if spread > 0 else None
+
+
 def compare(runs, base, metric, resamples, rng):
     """What a row of the table of differences says, or None without a common seed."""
     pairs = [(a, b) for a in runs for b in base if a.seed == b.seed]
@@ -117,7 +125,7 @@ def compare(runs, base, metric, resamples, rng):
     low, high, p = bootstrap(d, resamples, rng)
     return {"seeds": len(pairs), "difference": d.mean(), "low": low, "high": high, "bootstrap": p,
             "relative": d.mean() / np.mean([metric_of(metric, b.ranks).mean() for _, b in pairs]),
-            "permutation": permutation(d, resamples, rng),
+            "permutation": permutation(d, resamples, rng), "t": t_over(by_seed.mean(1)),
             "same": int(np.sum(np.sign(by_seed.mean(1)) == np.sign(d.mean())))}
 
 
@@ -166,11 +174,12 @@ def print_differences(sets, reference, metric, resamples, seed):
         if c:
             rows.append([data, v, figure(c["difference"], "+"), f"{100 * c['relative']:+.1f} %",
                          f"{figure(c['low'], '+')} to {figure(c['high'], '+')}", figure(c["bootstrap"]),
-                         figure(c["permutation"]), f"{c['same']} of {c['seeds']}"])
+                         figure(c["permutation"]), f"{c['same']} of {c['seeds']}",
+                         "" if c["t"] is None else f"{c['t']:+.2f}"])
     if rows:
         print(f"Difference from `{reference}` in {metric}, paired by user:\n")
         table(["data", "variant", "difference", "relative", "95 % interval", "p (bootstrap)", "p (permutation)",
-               "seeds"], rows)
+               "seeds", "t (seeds)"], rows)
 
 
 def bin_name(b):

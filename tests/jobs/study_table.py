@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -43,6 +44,7 @@ check(abs(means.std() / (d.std() / len(d) ** .5) - 1) < .03, "spread", means.std
 check(abs(means.mean() - d.mean()) < .05 * means.std(), "mean", means.mean(), d.mean())
 check(np.allclose(np.quantile(means, [.025, .975]), np.quantile(plain, [.025, .975]), atol=.1 * means.std()), "tails")
 none = np.zeros(50)
+check(table.t_over(none) is None and table.t_over(none[:1]) is None, "t of what does not differ")
 check(table.bootstrap(none, 1000, rng) == (0, 0, 1) and table.permutation(none, 1000, rng) == 1, "no difference")
 
 # Over many samples of a known difference 95 % of the intervals hold it; without one p is uniform.
@@ -85,12 +87,14 @@ def row(text, name, after):
 
 with tempfile.TemporaryDirectory() as folder:
     out = pathlib.Path(folder)
+    means = [] # NDCG@10 of `better` and of `sasrec`
     for seed in range(1, 4):
         base = ranks(22000)
         better = np.where(rng.random(22000) < .05, np.maximum(base // 2, 1), base)
         other = base.copy() # as good: some users trade places
         some = rng.permutation(22000)[:3000]
         other[some] = base[np.roll(some, 1)]
+        means.append([table.metric_of("ndcg@10", r).mean() for r in (better, base)])
         for variant, r in ("sasrec", base), ("better", better), ("same", other):
             write_run(out, f"made/{variant}/{seed}", r)
     (out / "runs/made/open/1").mkdir(parents=True)
@@ -102,7 +106,9 @@ with tempfile.TemporaryDirectory() as folder:
     got = row(text, "made | better", "Difference")
     low, high = (float(x) for x in got[4].split(" to "))
     check(float(got[5]) < .001 and float(got[6]) < .001 and 0 < low < float(got[2]) < high, got)
-    check(got[7] == "3 of 3", got)
+    by_seed = np.subtract(*zip(*means))
+    t = statistics.mean(by_seed) / (statistics.stdev(by_seed) / 3 ** .5)
+    check(got[7] == "3 of 3" and abs(float(got[8]) - t) < .006, got, "t:", t)
     got = row(text, "made | same", "Difference")
     low, high = (float(x) for x in got[4].split(" to "))
     check(float(got[5]) > .05 and float(got[6]) > .05 and low < 0 < high, got)
