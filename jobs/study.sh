@@ -68,6 +68,15 @@ read_list() {
 names=() # of the runs that were asked for: DATA/VARIANT/SEED
 declare -A run_space=() run_settings=()
 
+# check_space VARIANT NAME
+check_space() {
+    local llm
+    [[ -v space_tables[$2] ]] || die 2 "$1: no spaces $2"
+    for llm in ${space_tables[$2]//,/ }; do
+        [[ -v table[$llm] ]] || die 2 "spaces $2: no table $llm"
+    done
+}
+
 # One seed of everything before the next one.
 make_names() {
     local seed data line variant space on settings name
@@ -77,7 +86,7 @@ make_names() {
                 read -r variant space on settings <<<"$line"
                 name=$data/$variant/$seed
                 [[ (,$on, == *,$data,* || $on == all) && $name =~ $only ]] || continue
-                [[ $space == - || -v space_tables[$space] ]] || die 2 "$variant: no spaces $space"
+                [[ $space == - ]] || check_space "$variant" "$space"
                 names+=("$name")
                 run_space[$name]=$space run_settings[$name]=$settings
             done
@@ -86,11 +95,20 @@ make_names() {
     ((${#names[@]})) || die 2 "no run matches '$only'"
 }
 
-# What makes a run what it is, but for paths; kept beside its results.
+# What makes token spaces what they are; kept beside them.
+space_identity() {
+    local llm
+    echo "spaces $1: ${space_tables[$1]} ${space_settings[$1]}"
+    for llm in ${space_tables[$1]//,/ }; do
+        echo "table $llm: ${table[$llm]}"
+    done
+}
+
+# The same of a run, but for the paths of its data.
 identity() {
     local space=${run_space[$1]}
     echo "$1: ${common[*]} ${run_settings[$1]}"
-    [[ $space == - ]] || echo "spaces $space: ${space_tables[$space]} ${space_settings[$space]}"
+    [[ $space == - ]] || space_identity "$space"
     cat "${data_config[${1%%/*}]}"
 }
 
@@ -149,12 +167,15 @@ check_data() {
 
 # The token spaces NAME, unless they are there.
 make_spaces() {
-    local file=$out/spaces/$1.h5 llm path settings rc=0
-    [[ ! -e $file ]] || return 0
+    local file=$out/spaces/$1.h5 made=$out/spaces/$1.txt llm path settings rc=0
+    if [[ -e $file ]]; then
+        space_identity "$1" | cmp -s - "$made" || die 1 "$file was made from other tables or settings: move it away"
+        return
+    fi
+    space_identity "$1" >"$made"
     {
         printf 'tokens:\n  tables:\n'
         for llm in ${space_tables[$1]//,/ }; do
-            [[ -v table[$llm] ]] || die 2 "spaces $1: no table $llm"
             path=$(from_home "${table[$llm]}")
             [[ -f $path ]] || die 2 "$path is missing: see data/README.md"
             printf '    - {name: %s, path: "%s"}\n' "$llm" "$path"
@@ -304,7 +325,7 @@ main() {
         return
     fi
     if [[ -n $task ]]; then
-        [[ -v names[task-1] ]] || die 2 "--task $task: there are ${#names[@]} runs"
+        [[ $task =~ ^[1-9][0-9]*$ && -v names[task-1] ]] || die 2 "--task $task: there are ${#names[@]} runs"
         names=("${names[task - 1]}")
     fi
     choose_launcher

@@ -6,6 +6,8 @@
 
 #include <mltfr/interactions.h>
 
+#include <math.h>
+
 typedef struct {
     int64_t users;
     double hr[3], ndcg[3], mrr; /**< at 5, 10, 20; means over users */
@@ -20,6 +22,12 @@ typedef struct {
  *  @local */
 int64_t mltfr_rank_tile(int64_t n, int64_t first, const float *scores, float at_least,
                         int32_t target, const int32_t *seen, int64_t seen_count);
+
+/** NDCG of a user with one held-out item at `rank` (1-based), uncut.  @local */
+static inline double mltfr_ndcg_of(int64_t rank)
+{
+    return 1. / log2(1. + (double)rank);
+}
 
 /** Metrics of given ranks (1-based).  @local */
 void mltfr_metrics_of(int64_t users, const int64_t *rank, mltfr_metrics *out);

@@ -1,7 +1,8 @@
 /** @file mltfr/linalg.h
- *  Dense products and solves on one rank, by OpenBLAS.  Layer: num.  All functions are @local.
- *  Matrices are row-major.  The bits of a product depend on its shape and on the BLAS kernel, not
- *  on who computes it: callers keep shapes fixed by the problem, never by the number of ranks. */
+ *  Dense products and solves on one rank.  Layer: num.  All functions are @local.  Matrices are
+ *  row-major.  Products are this program's own (src/num/gemm.h says what their bits depend on);
+ *  what BLAS and LAPACK compute has bits that depend on shape and kernel: callers keep shapes fixed
+ *  by the problem, never by the number of ranks. */
 #ifndef MLTFR_LINALG_H
 #define MLTFR_LINALG_H
 

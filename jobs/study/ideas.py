@@ -722,7 +722,7 @@ def fit(idea, data, name, seed, epochs, patience):
     for epoch in range(1, epochs + 1):
         loss = train_epoch(idea, data, optimiser, rng, epoch)
         line = f"{name} epoch {epoch} loss {loss:.4f} seconds {time.time() - begun:.0f}"
-        if epoch % 2 or epoch < 12 and epoch != 6:
+        if epoch < epochs and (epoch % 2 or epoch < 12 and epoch != 6):
             print(line, flush=True)
             continue
         hr, ndcg = rank(idea, data, "valid")

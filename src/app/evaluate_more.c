@@ -4,7 +4,6 @@
 
 #include "app_impl.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,7 +20,7 @@ static void bin_add(bin *b, int64_t rank)
 {
     b->users++;
     b->hr += rank <= 10;
-    b->ndcg += rank <= 10 ? 1. / log2(1. + (double)rank) : 0.;
+    b->ndcg += rank <= 10 ? mltfr_ndcg_of(rank) : 0.;
 }
 
 /* `"users":..,"hr@10":..,"ndcg@10":..}` and a line, `name` in front. */

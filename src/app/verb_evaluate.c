@@ -3,7 +3,6 @@
 
 #include "app_impl.h"
 
-#include <math.h>
 #include <string.h>
 
 /* The inside of the object that is written. */
@@ -61,7 +60,7 @@ static mltfr_status write_users(mltfr_comm *comm, const char *path, const mltfr_
         app_add_csv(&text, data->item_names[c->target - 1]);
         mltfr_text_add(&text, ",%lld,%lld,%d,%.17g\n",
                        (long long)(c->first + c->n - data->offsets[c->user]), (long long)rank,
-                       rank <= 10, rank <= 10 ? 1. / log2(1. + (double)rank) : 0.);
+                       rank <= 10, rank <= 10 ? mltfr_ndcg_of(rank) : 0.);
     }
     MLTFR_AGREE(comm, app_output_text(&out, &text));
     MLTFR_TRY(app_output_close(comm, &out));

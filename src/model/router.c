@@ -16,8 +16,8 @@
 
 enum { ROOM = 4096 }; /* floats of dz in one tile of rows */
 
-/* p = softmax(z); returns the log-sum-exp of z. */
-static float soften(int64_t K, const float *z, float *p)
+/* p = softmax(z) */
+static void soften(int64_t K, const float *z, float *p)
 {
     float top = z[0], sum = 0;
 
@@ -27,7 +27,6 @@ static float soften(int64_t K, const float *z, float *p)
         sum += p[k] = expf(z[k] - top);
     for (int64_t k = 0; k < K; k++)
         p[k] /= sum;
-    return top + logf(sum);
 }
 
 static float log_sum_exp(int64_t K, const float *z)

@@ -192,7 +192,7 @@ typedef struct mltfr_engine {
 /* Who holds what of a model on rank `rank` of `size`, without holding it: nothing is allocated. */
 void mltfr_engine_outline(mltfr_engine *e, const mltfr_settings *set, const mltfr_params_spec *spec,
                           int rank, int size);
-/* spaces: NULL without experts.  Parameters are zero; mltfr_params_init draws them. */
+/* Parameters are zero; mltfr_params_init draws them. */
 mltfr_status mltfr_engine_create(mltfr_comm *comm, const mltfr_settings *set,
                                  const mltfr_params_spec *spec, mltfr_engine **out);
 mltfr_status mltfr_engine_load_spaces(mltfr_engine *e, mltfr_spaces *spaces);

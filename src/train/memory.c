@@ -92,6 +92,27 @@ static double filter_bytes(const mltfr_plan *plan, const mltfr_plan_share *x)
                 8. * (double)plan->set->filter_pool + 12. * (double)e->m * rows);
 }
 
+/* How many items n uniform draws of `items` are expected to meet. */
+static double met(double items, double n)
+{
+    return items * (1. - exp(-n / items));
+}
+
+/* Negatives of a local loss, over those of other losses: E' fetched and sent; gradient rows with
+ * room for all draws, and those of a block's distinct items sent and received.  `sampled` also has
+ * the gradients of all draws, and rows and logits of a user block. */
+static double negatives_bytes(const mltfr_plan *plan, const mltfr_plan_share *x)
+{
+    const double d = (double)x->outline.spec.backbone.d, items = (double)x->outline.spec.items;
+    const bool sampled = plan->set->train_loss == MLTFR_TRAIN_LOSS_SAMPLED;
+    const double blocks = (double)x->blocks, n = (double)plan->set->train_negatives;
+    const double each = sampled ? n : x->rows / fmax(blocks, 1.), draws = blocks * each;
+    const double bytes = 8. * d * (met(items, x->distinct + draws) - met(items, x->distinct)) +
+                         4. * (d + 1.) * (draws + 2. * blocks * met(items, each));
+
+    return bytes + (sampled ? 4. * d * draws + 4. * n * (d + (double)x->block_rows) : 0.);
+}
+
 static double loss_bytes(const mltfr_plan *plan, const mltfr_plan_share *x)
 {
     const mltfr_engine *e = &x->outline;
@@ -100,7 +121,7 @@ static double loss_bytes(const mltfr_plan *plan, const mltfr_plan_share *x)
     const double gradient_rows = 8. * x->rows * (d + 1.) + 8. * (d + 1.) * x->distinct;
 
     if (plan->set->train_loss != MLTFR_TRAIN_LOSS_SOFTMAX)
-        return gradient_rows;
+        return gradient_rows + negatives_bytes(plan, x);
     return 8. * n * I + 4. * (d + 1.) * (N * x->spans + x->rows * x->all_spans) + gradient_rows;
 }
 

@@ -46,7 +46,7 @@ void mltfr_metrics_of(int64_t users, const int64_t *rank, mltfr_metrics *out)
 
     *out = (mltfr_metrics){.users = users};
     for (int64_t u = 0; u < users; u++) {
-        const double first = 1. / (double)rank[u], gain = 1. / log2(1. + (double)rank[u]);
+        const double first = 1. / (double)rank[u], gain = mltfr_ndcg_of(rank[u]);
 
         out->mrr += first;
         out->mrr_se += first * first;

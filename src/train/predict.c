@@ -83,10 +83,8 @@ void mltfr_predict_rank(const mltfr_plan *plan, const mltfr_plan_share *x, const
 {
     const mltfr_engine *e = &x->outline;
     const bool softmax = plan->set->train_loss == MLTFR_TRAIN_LOSS_SOFTMAX;
-    const double d = (double)e->spec.backbone.d;
-    const double loss =
-        softmax ? mltfr_flop_softmax((double)plan->batch->rows, (double)e->item_rows, d)
-                : mltfr_flop_softmax(x->rows, 1. + (double)plan->set->train_negatives, d);
+    const double loss = mltfr_flop_loss(plan->set, softmax ? (double)plan->batch->rows : x->rows,
+                                        (double)e->item_rows, (double)e->spec.backbone.d);
 
     out->backbone = mltfr_flop_backbone(&e->spec.backbone, x->rows, x->pairs) / rates->backbone;
     out->loss = loss / rates->loss;

@@ -95,7 +95,7 @@ static void settle(trainer *t, const char *path)
         mltfr_warn("%s: the best checkpoint so far (step %" PRId64 ") is not here: the next "
                    "validation is the best",
                    dir, t->loop.best_step);
-        t->loop.best_step = t->loop.best_epoch = 0;
+        t->loop.best_step = t->loop.best_epoch = t->loop.bad_evaluations = 0;
         t->loop.best_ndcg = -1.;
     }
     mltfr_checkpoint_prune_end();
@@ -216,6 +216,12 @@ static mltfr_status report_epoch(trainer *t)
 
 /* ---- epochs -------------------------------------------------------------------------------- */
 
+/* Experts that are to start later may gain yet: until then no validation is a bad one. */
+static bool is_warming_up(const mltfr_engine *e)
+{
+    return e->K > 0 && !mltfr_experts_on(e);
+}
+
 static mltfr_status validate(trainer *t)
 {
     mltfr_status st = MLTFR_OK;
@@ -225,14 +231,14 @@ static mltfr_status validate(trainer *t)
     MLTFR_TRY(mltfr_check_finite(s->engine)); /* a score would not say which tensor it is */
     MLTFR_TRY(mltfr_evaluate_engine(s->engine, s->data, MLTFR_SPLIT_VALID, &m));
     mltfr_report_metrics(&t->files, s->engine, "valid", &m);
-    const bool better = m.ndcg[1] > t->loop.best_ndcg;
+    const bool better = m.users > 0 && m.ndcg[1] > t->loop.best_ndcg;
 
     if (better) {
         t->loop.best_ndcg = m.ndcg[1];
         t->loop.best_step = s->engine->at.step;
         t->loop.best_epoch = s->engine->at.epoch;
         t->loop.bad_evaluations = 0;
-    } else {
+    } else if (m.users > 0 && !is_warming_up(s->engine)) {
         t->loop.bad_evaluations++;
     }
     if (mltfr_progress_shown() != MLTFR_PROGRESS_NONE)
@@ -326,12 +332,16 @@ done:
     return st;
 }
 
+static bool is_out_of_patience(const trainer *t)
+{
+    const int64_t patience = t->session.set->train_patience;
+
+    return patience > 0 && t->loop.bad_evaluations >= patience;
+}
+
 static bool is_over(const trainer *t, int64_t epoch)
 {
-    const mltfr_settings *set = t->session.set;
-
-    return epoch > set->train_epochs || is_last_step(t) ||
-           (set->train_patience > 0 && t->loop.bad_evaluations >= set->train_patience);
+    return epoch > t->session.set->train_epochs || is_last_step(t) || is_out_of_patience(t);
 }
 
 static mltfr_status run_epochs(trainer *t)
@@ -341,6 +351,9 @@ static mltfr_status run_epochs(trainer *t)
 
     for (int64_t epoch = t->session.engine->at.step / steps + 1; !is_over(t, epoch); epoch++)
         MLTFR_TRY(run_epoch(t, epoch));
+    if (is_out_of_patience(t))
+        mltfr_note("end     no gain in %" PRId64 " validations (train.patience)",
+                   t->loop.bad_evaluations);
 done:
     return st;
 }
@@ -363,7 +376,7 @@ done:
 
 /* ---- the end ------------------------------------------------------------------------------- */
 
-/* Test with the best parameters (those of the end where nothing was validated). */
+/* Test with the best parameters (those of the end where nobody has an item for validation). */
 static mltfr_status finish(trainer *t)
 {
     mltfr_status st = MLTFR_OK;
@@ -373,6 +386,7 @@ static mltfr_status finish(trainer *t)
     mltfr_loop_state ignored;
 
     if (t->loop.best_step == 0) {
+        mltfr_warn("no user has an item for validation: the last step is the result");
         t->loop.best_step = s->engine->at.step;
         t->loop.best_epoch = s->engine->at.epoch;
     }
@@ -381,6 +395,10 @@ static mltfr_status finish(trainer *t)
     mltfr_checkpoint_path(t->files.dir, t->loop.best_step, path, sizeof path);
     if (t->loop.best_step != s->engine->at.step)
         MLTFR_TRY(mltfr_checkpoint_read(s->engine, &ignored, NULL, s->digest, path));
+    if (is_warming_up(s->engine))
+        mltfr_warn("the best epoch, %" PRId64 ", is one before the experts start "
+                   "(train.warmup_epochs=%" PRId64 "): the result is the backbone's",
+                   t->loop.best_epoch, s->set->train_warmup_epochs);
     MLTFR_TRY(mltfr_evaluate_engine(s->engine, s->data, MLTFR_SPLIT_VALID, &valid));
     MLTFR_TRY(mltfr_evaluate_engine(s->engine, s->data, MLTFR_SPLIT_TEST, &test));
     mltfr_report_metrics(&t->files, s->engine, "test", &test);
@@ -424,9 +442,6 @@ mltfr_status mltfr_train(mltfr_comm *comm, const mltfr_settings *settings,
     MLTFR_TRY(mltfr_trace_file_begin(comm, settings));
     MLTFR_TRY(mltfr_timing_create(comm, &t.timing));
     MLTFR_TRY(mltfr_session_open(comm, settings, &t.session));
-    if (t.session.spaces != NULL)
-        mltfr_note("place   token rows: the fullest rank has %.2f of the mean",
-                   t.session.engine->placed);
     mltfr_report_placement(&t.session);
     MLTFR_TRY(resume(&t));
     if (t.session.engine->at.step == 0)

@@ -10,9 +10,16 @@ double mltfr_flop_backbone(const mltfr_backbone_shape *shape, double rows, doubl
     return 3. * (double)shape->layers * (24. * d * d * rows + 4. * d * pairs);
 }
 
-double mltfr_flop_softmax(double rows, double items, double d)
+double mltfr_flop_loss(const mltfr_settings *set, double rows, double items, double d)
 {
-    return 6. * rows * items * d;
+    switch (set->train_loss) {
+    case MLTFR_TRAIN_LOSS_SAMPLED:
+        return 6. * rows * (1. + (double)set->train_negatives) * d;
+    case MLTFR_TRAIN_LOSS_BCE:
+        return 6. * rows * 2. * d;
+    default:
+        return 6. * rows * items * d;
+    }
 }
 
 double mltfr_flop_filter(const mltfr_engine *e, int64_t k, double rows)
@@ -72,22 +79,12 @@ static double experts_of_step(const mltfr_engine *e, double rows)
     return sum;
 }
 
-static double loss_of_step(const mltfr_engine *e, double rows)
-{
-    const double d = (double)e->spec.backbone.d;
-    const double negatives =
-        e->set->train_loss == MLTFR_TRAIN_LOSS_BCE ? 1. : (double)e->set->train_negatives;
-
-    return e->set->train_loss == MLTFR_TRAIN_LOSS_SOFTMAX
-               ? mltfr_flop_softmax(rows, (double)e->spec.items, d)
-               : mltfr_flop_softmax(rows, 1. + negatives, d);
-}
-
 mltfr_work mltfr_work_of_step(const mltfr_engine *e)
 {
     const double rows = (double)e->run.batch->rows;
 
     return (mltfr_work){
         mltfr_flop_backbone(&e->spec.backbone, rows, mltfr_batch_pairs(e->run.batch)),
-        loss_of_step(e, rows), e->run.mixes ? experts_of_step(e, rows) : 0.};
+        mltfr_flop_loss(e->set, rows, (double)e->spec.items, (double)e->spec.backbone.d),
+        e->run.mixes ? experts_of_step(e, rows) : 0.};
 }

@@ -19,7 +19,8 @@
 #include "engine.h"
 
 double mltfr_flop_backbone(const mltfr_backbone_shape *shape, double rows, double pairs);
-double mltfr_flop_softmax(double rows, double items, double d);
+/* Softmax over `items` items; for a local loss of the settings `items` does not matter. */
+double mltfr_flop_loss(const mltfr_settings *set, double rows, double items, double d);
 /* rows of space k through its filter, forward and backward. */
 double mltfr_flop_filter(const mltfr_engine *e, int64_t k, double rows);
 /* Products of space k's weights with its pool, each way. */

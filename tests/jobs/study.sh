@@ -84,6 +84,15 @@ if grep -q start study.log; then fail "something runs again"; fi
 expect_text page.html "<h3>mltfr/1</h3>"
 expect_text page.html "|Delta| / |h|"
 
+# Token spaces of other settings are not taken.
+sed -i 's/shared_dim=8/shared_dim=4/' runs.txt
+expect_state 6 changed loans/mltfr/2
+mv out/runs/loans/mltfr/2 kept
+study 1 --only mltfr/2
+expect_text study.log "two.h5 was made from other tables or settings: move it away"
+sed -i 's/shared_dim=4/shared_dim=8/' runs.txt
+mv kept out/runs/loans/mltfr/2
+
 # Other settings are another run, and the data have to be those of the study.
 sed -i 's/train.epochs=20/train.epochs=3/' runs.txt
 expect_state 4 changed loans/plain/2
@@ -94,7 +103,7 @@ cp example/loans.csv example/beauty.txt
 study 1 --only plain/2
 expect_text study.log "example/beauty.txt: the text is not that of data/files.sha256"
 
-for words in --nothing "--seeds x" "--task 7" "--only nothing" "--runs none"; do
+for words in --nothing "--seeds x" "--task 7" "--task 0" "--only nothing" "--runs none"; do
     # shellcheck disable=SC2086 # words
     study 2 $words
 done

@@ -8,12 +8,20 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
-static mltfr_settings settings(bool experts)
+/* What `model` is: experts, or the plain backbone with a loss. */
+static mltfr_settings settings(const char *model)
 {
     mltfr_settings set = mltfr_settings_defaults();
 
-    set.model_experts = experts;
+    set.model_experts = strcmp(model, "experts") == 0;
+    if (strcmp(model, "sampled") == 0) {
+        set.train_loss = MLTFR_TRAIN_LOSS_SAMPLED;
+        set.train_negatives = 4096;
+    }
+    if (strcmp(model, "bce") == 0)
+        set.train_loss = MLTFR_TRAIN_LOSS_BCE;
     set.train_batch = 256;
     set.train_warmup_epochs = 0;
     set.filter_users = 256;
@@ -65,9 +73,9 @@ static void check_shares(mltfr_plan *plan, int size)
     }
 }
 
-static void check(mltfr_comm *comm, bool experts)
+static void check(mltfr_comm *comm, const char *model)
 {
-    const mltfr_settings set = settings(experts);
+    const mltfr_settings set = settings(model);
     const mltfr_rates rates = {1., 1., 1., 1., 1., 1., 1.};
     mltfr_session s;
     mltfr_plan plan;
@@ -79,8 +87,7 @@ static void check(mltfr_comm *comm, bool experts)
     MUST(mltfr_plan_create(&s, &plan));
     MUST(mltfr_predict(&plan, &rates, mltfr_comm_size(comm), &x));
     if (mltfr_comm_rank(comm) == 0) {
-        printf("experts %d: held %.2f MiB, formula %.2f MiB:", experts, held / 1048576.,
-               x.memory / 1048576.);
+        printf("%s: held %.2f MiB, formula %.2f MiB:", model, held / 1048576., x.memory / 1048576.);
         for (int i = 0; i < MLTFR_MEMORY_COUNT; i++)
             printf(" %.2f", x.bytes[i] / 1048576.);
         printf("\n");
@@ -94,16 +101,16 @@ static void check(mltfr_comm *comm, bool experts)
     mltfr_session_close(&s);
 }
 
-/* One of the two in a process: the most ever held is that of the whole process. */
+/* One of them in a process: the most ever held is that of the whole process. */
 int main(int argc, char **argv)
 {
     mltfr_comm *comm;
 
     MUST(mltfr_comm_start(&argc, &argv, &comm));
     if (argc != 2)
-        mltfr_panic("train_memory plain|experts");
+        mltfr_panic("train_memory plain|experts|sampled|bce");
     mltfr_blas_setup();
     mltfr_log_setup(mltfr_comm_rank(comm), true);
-    check(comm, argv[1][0] == 'e');
+    check(comm, argv[1]);
     return mpi_test_end(&comm);
 }

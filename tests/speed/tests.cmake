@@ -22,7 +22,7 @@ endforeach()
 # The formula of a rank's memory against what is held.
 mltfr_test_program(test.train.memory ${PROJECT_SOURCE_DIR}/tests/mpi/train_memory.c mltfr_train)
 target_include_directories(test.train.memory PRIVATE ${PROJECT_SOURCE_DIR}/src/train)
-foreach(model plain experts)
+foreach(model plain experts sampled bce)
   foreach(np 1 2 4)
     set(name train.memory_${model}.np${np})
     add_test(NAME ${name}

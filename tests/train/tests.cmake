@@ -76,3 +76,6 @@ target_link_libraries(bench.checkpoint PRIVATE mltfr_train)
 mltfr_script_test(NAME train.resume TIMEOUT 120 LABELS cli
   COMMAND bash ${PROJECT_SOURCE_DIR}/tests/train/resume.sh $<TARGET_FILE:mltfr_dist>
   ${CMAKE_CURRENT_BINARY_DIR}/train_resume)
+mltfr_script_test(NAME train.ends TIMEOUT 120 LABELS cli
+  COMMAND bash ${PROJECT_SOURCE_DIR}/tests/train/ends.sh $<TARGET_FILE:mltfr_dist>
+  ${CMAKE_CURRENT_BINARY_DIR}/train_ends)

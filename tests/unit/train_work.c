@@ -26,11 +26,19 @@ static void test_backbone(void **state)
     assert_true(mltfr_flop_backbone(&shape, 6., 10.) == 3. * 6. * (2. * 192. + 32.));
 }
 
-/* 6 rows, 7 items, d 4: logits 2 x 6 x 7 x 4 = 336, and twice that back. */
-static void test_softmax(void **state)
+/* 6 rows, 7 items, d 4: logits 2 x 6 x 7 x 4 = 336, and twice that back; of a local loss only those
+ * of a target and its negatives: 3, and 1. */
+static void test_loss(void **state)
 {
+    mltfr_settings set = mltfr_settings_defaults();
+
     (void)state;
-    assert_true(mltfr_flop_softmax(6., 7., 4.) == 1008.);
+    set.train_negatives = 3;
+    assert_true(mltfr_flop_loss(&set, 6., 7., 4.) == 1008.);
+    set.train_loss = MLTFR_TRAIN_LOSS_SAMPLED;
+    assert_true(mltfr_flop_loss(&set, 6., 7., 4.) == 576.);
+    set.train_loss = MLTFR_TRAIN_LOSS_BCE;
+    assert_true(mltfr_flop_loss(&set, 6., 7., 4.) == 288.);
 }
 
 /* Two LLMs (pools of 10 tokens, 5 dimensions) and the consensus (8 tokens, 3 dimensions), d 4,
@@ -79,7 +87,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_backbone),
-        cmocka_unit_test(test_softmax),
+        cmocka_unit_test(test_loss),
         cmocka_unit_test(test_step),
     };
 
