@@ -35,7 +35,7 @@ typedef struct {
 typedef struct {
     mltfr_backbone_shape backbone;
     int64_t items;           /**< I */
-    bool experts, consensus; /**< false: none of those tensors exist */
+    bool experts;            /**< false: none of their tensors exist */
     bool inject;             /**< inject.w exists */
     bool train_consensus_wv; /**< fisher.rule none: consensus.wv takes a gradient */
     int64_t K, r_c, r_s;

@@ -9,7 +9,6 @@
 
 typedef struct {
     int64_t d, K, k_r;
-    bool consensus;      /**< false: g_c = 0 everywhere (C10) */
     bool uniform;        /**< z = 0 and g_c = 1/2: the weights stay untrained (k_r = K) */
     float dropout;       /**< expert dropout; 0 outside training */
     uint64_t key;        /**< of its random numbers: (seed, MLTFR_RNG_EXPERT_DROPOUT, step) */
@@ -40,7 +39,7 @@ void mltfr_router_forward(const mltfr_router *router, const mltfr_router_weights
                           const mltfr_routes *out);
 
 /** delta[n][d] = gate y_c + (1 - gate) sum_k g_k y_k (E15).
- *  @param y    [K] pointers to [n][d]; rows not in R are ignored     @param y_c  [n][d] or NULL */
+ *  @param y    [K] pointers to [n][d]; rows not in R are ignored     @param y_c  [n][d] */
 void mltfr_mixture_forward(const mltfr_router *router, int64_t n, const mltfr_routes *routes,
                            const float *const y[], const float *y_c, float *delta);
 
@@ -48,7 +47,7 @@ void mltfr_mixture_forward(const mltfr_router *router, int64_t n, const mltfr_ro
  *  @param dh    [n][d] gradient of delta (= of h')
  *  @param load_share  [K] share of all routed rows that expert k got (Switch loss), else NULL
  *  @param dy    [K] pointers to [n][d], output: w_k dh (0 outside R or dropped)
- *  @param dy_c  [n][d], output, or NULL
+ *  @param dy_c  [n][d], output
  *  @param dw    gradients, added to     @param dq  [n][d], output (gate and router, C3) */
 void mltfr_router_backward(const mltfr_router *router, const mltfr_router_weights *w, int64_t n,
                            const float *q, const mltfr_routes *routes, const float *const y[],

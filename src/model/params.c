@@ -120,13 +120,11 @@ static void add_shared_experts(mltfr_params *p)
     const mltfr_params_spec *s = &p->spec;
     const int64_t d = s->backbone.d, before = p->count;
 
-    if (s->consensus) {
-        add(p, D, 2, d, s->r_c, "consensus.wq");
-        add(p, D, 2, s->r_c, d, "consensus.wv")->trained = s->train_consensus_wv;
-        add(p, D, 1, 1, 1, "consensus.log_tau");
-        add(p, D, 1, d, 1, "consensus.gate.w");
-        add(p, D, 1, 1, 1, "consensus.gate.b");
-    }
+    add(p, D, 2, d, s->r_c, "consensus.wq");
+    add(p, D, 2, s->r_c, d, "consensus.wv")->trained = s->train_consensus_wv;
+    add(p, D, 1, 1, 1, "consensus.log_tau");
+    add(p, D, 1, d, 1, "consensus.gate.w");
+    add(p, D, 1, 1, 1, "consensus.gate.b");
     add(p, D, 2, d, s->K, "router.w");
     if (s->inject)
         add(p, D, 2, s->r_c, d, "inject.w");

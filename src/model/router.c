@@ -89,9 +89,7 @@ static void forward_gate(const mltfr_router *router, const mltfr_router_weights 
                          const float *q, float *gate)
 {
     for (int64_t i = 0; i < n; i++)
-        if (!router->consensus)
-            gate[i] = 0;
-        else if (router->uniform)
+        if (router->uniform)
             gate[i] = .5f;
         else
             gate[i] = 1 / (1 + expf(-dot(router->d, q + i * router->d, w->gate_w) - *w->gate_b));
@@ -136,7 +134,7 @@ void mltfr_mixture_forward(const mltfr_router *router, int64_t n, const mltfr_ro
         float gate = routes->gate[i], *row = delta + i * d;
 
         for (int64_t c = 0; c < d; c++)
-            row[c] = y_c != NULL ? gate * y_c[i * d + c] : 0;
+            row[c] = gate * y_c[i * d + c];
         for (int64_t k = 0; k < K; k++)
             if (active(routes, i * K + k)) {
                 float weight = (1 - gate) * routes->g[i * K + k];
@@ -160,7 +158,7 @@ MLTFR_INLINE void spread(const mltfr_router *router, int64_t i, const mltfr_rout
         for (int64_t c = 0; c < d; c++)
             dy[k][i * d + c] = weight * dh[i * d + c];
     }
-    for (int64_t c = 0; dy_c != NULL && c < d; c++)
+    for (int64_t c = 0; c < d; c++)
         dy_c[i * d + c] = gate * dh[i * d + c];
 }
 
@@ -235,9 +233,8 @@ void mltfr_router_backward(const mltfr_router *router, const mltfr_router_weight
         for (int64_t r = 0; r < rows; r++) {
             int64_t i = from + r;
 
-            along[r] = -weight_gradient(router, i, routes, y, dh, dg);
-            if (y_c != NULL)
-                along[r] += dot(d, dh + i * d, y_c + i * d);
+            along[r] =
+                -weight_gradient(router, i, routes, y, dh, dg) + dot(d, dh + i * d, y_c + i * d);
             logit_gradient(router, i, routes, dg, load_share, dz + r * K);
             spread(router, i, routes, dh, dy, dy_c);
         }
@@ -247,7 +244,7 @@ void mltfr_router_backward(const mltfr_router *router, const mltfr_router_weight
         }
         mltfr_gemm_tn(d, K, rows, q + from * d, d, dz, K, 1, dw->w, K);
         mltfr_gemm_nt(rows, d, K, dz, K, w->w, K, 0, dq + from * d, d);
-        for (int64_t i = from; router->consensus && i < from + rows; i++)
+        for (int64_t i = from; i < from + rows; i++)
             gate_gradient(d, routes->gate[i], along[i - from], q + i * d, w, dw, dq + i * d);
     }
 }

@@ -92,13 +92,13 @@ mltfr_status mltfr_calibrate(mltfr_engine *e, int64_t n, const int64_t *blocks_a
 {
     mltfr_status st = MLTFR_OK;
 
-    for (int64_t k = 0; k < e->K + e->spec.consensus; k++) {
+    for (int64_t k = 0; k < mltfr_space_count(e); k++) {
         calibration x = {.e = e, .s = &e->space[k], .n = n, .blocks = blocks, .at = blocks_at};
         if (x.s->group != NULL)
             st = calibrate_space(&x, q, st);
     }
     MLTFR_AGREE(e->comm, st);
-    for (int64_t k = 0; tau != NULL && k < e->K + e->spec.consensus; k++) {
+    for (int64_t k = 0; tau != NULL && k < mltfr_space_count(e); k++) {
         float log_tau = e->space[k].group != NULL ? *e->space[k].log_tau : 0.f;
         mltfr_comm_bcast(e->comm, &log_tau, sizeof log_tau, e->space[k].owner);
         tau[k] = exp((double)log_tau);

@@ -117,7 +117,7 @@ static mltfr_status walk_state(walk *w)
 
     MLTFR_TRY(array(w, MLTFR_F32, 1, &e->K, 0, own * e->K, e->at.router_bias, "state/router_bias"));
     MLTFR_TRY(walk_fisher(w, own));
-    for (int64_t k = 0; k < e->K + e->spec.consensus; k++)
+    for (int64_t k = 0; k < mltfr_space_count(e); k++)
         MLTFR_TRY(walk_space(w, k));
     if (e->X_I != NULL)
         MLTFR_TRY(array(w, MLTFR_F32, 2, dims, e->item_first, e->item_rows, e->X_I, "state/X_I"));
@@ -283,7 +283,7 @@ static mltfr_status restore_pools(mltfr_engine *e)
     mltfr_status st = MLTFR_OK;
 
     if (mltfr_experts_on(e)) {
-        for (int64_t k = 0; k < e->K + e->spec.consensus; k++)
+        for (int64_t k = 0; k < mltfr_space_count(e); k++)
             MLTFR_AGREE(e->comm, mltfr_pool_rows(e, k));
         mltfr_experts_project(e);
     }

@@ -30,7 +30,7 @@ static void sum_users(const mltfr_engine *e, const mltfr_run *run, int64_t b, do
         out[H] += (double)run->h[i] * (double)run->h[i];
         out[DELTA] += (double)run->delta[i] * (double)run->delta[i];
     }
-    out[ENTROPY] = e->spec.consensus ? entropy_of(n, e->m, run->a_c + at * e->m) : 0.;
+    out[ENTROPY] = entropy_of(n, e->m, run->a_c + at * e->m);
 }
 
 /* The users' side: sizes of h and Delta, the consensus's weights. */
@@ -104,7 +104,7 @@ done:
 
 void mltfr_pools_new(mltfr_engine *e, double *out)
 {
-    for (int64_t k = 0; k < e->K + e->spec.consensus; k++) {
+    for (int64_t k = 0; k < mltfr_space_count(e); k++) {
         const mltfr_token_space *s = &e->space[k];
         out[k] = (double)s->pool_new / (double)s->M;
         mltfr_comm_bcast(e->comm, &out[k], sizeof out[k], s->owner);

@@ -102,13 +102,13 @@ static void say_placement(const mltfr_session *s, const mltfr_plan *plan, const 
               (long long)e->item_rows);
     for (int64_t k = 0; k < e->K; k++)
         say_expert(x, s->spaces->names[k], k);
-    if (e->spec.consensus)
+    if (e->K > 0) {
         say_expert(x, "consensus", e->K);
-    if (e->K > 0)
         mltfr_say(
             "place    the fullest rank has %.2f of the mean of token rows, %.2f of the work with "
             "experts",
             plan->outline.placed, plan->fullest_experts);
+    }
     mltfr_say("users    %lld a batch, at most %lld positions in %lld blocks: %lld blocks a rank",
               (long long)plan->batch->users, (long long)plan->batch->rows,
               (long long)plan->batch->blocks, (long long)x->blocks);

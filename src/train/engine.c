@@ -200,9 +200,9 @@ mltfr_status mltfr_engine_load_spaces(mltfr_engine *e, mltfr_spaces *spaces)
     mltfr_status st = MLTFR_OK;
 
     MLTFR_AGREE(e->comm, mltfr_hold_spaces(e, spaces->rows));
-    for (int64_t k = 0; k < e->K + e->spec.consensus; k++)
+    for (int64_t k = 0; k < mltfr_space_count(e); k++)
         mltfr_hold_rows(e, k);
-    for (int64_t k = 0; k < e->K + e->spec.consensus; k++)
+    for (int64_t k = 0; k < mltfr_space_count(e); k++)
         MLTFR_TRY(load_space(e, spaces, k));
 done:
     return st;

@@ -197,6 +197,11 @@ mltfr_status mltfr_engine_create(mltfr_comm *comm, const mltfr_settings *set,
                                  const mltfr_params_spec *spec, mltfr_engine **out);
 mltfr_status mltfr_engine_load_spaces(mltfr_engine *e, mltfr_spaces *spaces);
 void mltfr_engine_destroy(mltfr_engine **e);
+/* Token spaces: of the K LLMs, and the consensus (C10: for K = 1 too). */
+static inline int64_t mltfr_space_count(const mltfr_engine *e)
+{
+    return e->K > 0 ? e->K + 1 : 0;
+}
 static inline bool mltfr_experts_on(const mltfr_engine *e)
 {
     return e->K > 0 && e->at.expert_start >= 0;

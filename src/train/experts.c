@@ -23,7 +23,7 @@
 
 void mltfr_experts_project(mltfr_engine *e)
 {
-    for (int64_t k = 0; k < e->K + e->spec.consensus; k++)
+    for (int64_t k = 0; k < mltfr_space_count(e); k++)
         e->space[k].stale = true;
 }
 

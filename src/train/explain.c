@@ -54,8 +54,6 @@ static mltfr_status gather_users(const mltfr_engine *e, mltfr_explanation *out)
     float *a = NULL;
 
     gather_rows(e, run->routes.g, e->K * (int64_t)sizeof(float), out->router);
-    if (!e->spec.consensus)
-        return MLTFR_OK;
     gather_rows(e, run->routes.gate, sizeof(float), out->gate);
     st = MLTFR_NEW(J, n * m);
     if (st == MLTFR_OK)

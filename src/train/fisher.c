@@ -39,8 +39,7 @@ static void weigh_rows(mltfr_engine *e, mltfr_run *run, double aim, float *omega
             *s = (row_sums){0};
             for (int64_t i = from; i < from + r->count[b * e->K + k]; i++) {
                 const int64_t q = r->row[i];
-                const float gate = e->spec.consensus ? run->routes.gate[q] : 0.f;
-                const float w = (1.f - gate) * run->routes.g[q * e->K + k];
+                const float w = (1.f - run->routes.gate[q]) * run->routes.g[q * e->K + k];
                 omega[i] = is_kept(run, key, q, k, aim) ? w * w : -1.f;
                 if (omega[i] < 0.f)
                     continue;
@@ -321,7 +320,7 @@ void mltfr_consensus_distances(mltfr_engine *e, double *out)
     for (int64_t k = 0; k < e->K; k++) {
         const int owner = e->space[k].owner;
         out[k] = 0.;
-        if (e->spec.consensus && e->rank == owner)
+        if (e->rank == owner)
             out[k] = distance(n, e->space[k].wv, e->space[e->K].wv);
         mltfr_comm_bcast(e->comm, &out[k], sizeof out[k], owner);
     }

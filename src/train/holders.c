@@ -99,12 +99,12 @@ mltfr_status mltfr_hold_spaces(mltfr_engine *e, const int64_t rows[])
     int64_t *first = NULL;
 
     MLTFR_TRY(MLTFR_NEW(first, e->K * (e->size + 1)));
-    for (int64_t k = 0; k < e->K + e->spec.consensus; k++) {
+    for (int64_t k = 0; k < mltfr_space_count(e); k++) {
         describe(e, k, rows[k]);
         MLTFR_TRY(MLTFR_NEW(e->space[k].first, e->size + 1));
     }
     hold_llms(e, first);
-    if (e->spec.consensus)
+    if (e->K > 0)
         hold_consensus(e, &e->space[e->K]);
 done:
     MLTFR_FREE(first);

@@ -47,7 +47,7 @@ static void add_spaces(const mltfr_plan_share *x, double bytes[])
     const mltfr_engine *e = &x->outline;
     const double d = (double)e->spec.backbone.d;
 
-    for (int64_t k = 0; k < e->K + e->spec.consensus; k++) {
+    for (int64_t k = 0; k < mltfr_space_count(e); k++) {
         const mltfr_token_space *s = &x->space[k];
         const double r = (double)s->width, M = (double)s->M;
 
@@ -82,7 +82,7 @@ static double sum_bytes(const mltfr_plan *plan, const mltfr_plan_share *x)
 static double filter_bytes(const mltfr_plan *plan, const mltfr_plan_share *x)
 {
     const mltfr_engine *e = &x->outline;
-    double rows = e->spec.consensus ? x->rows : 0.;
+    double rows = x->rows;
 
     if (e->K == 0)
         return 0.;

@@ -16,7 +16,6 @@ static mltfr_router router_of(const mltfr_engine *e, const mltfr_run *run)
     return (mltfr_router){.d = e->spec.backbone.d,
                           .K = e->K,
                           .k_r = e->k_r,
-                          .consensus = e->spec.consensus,
                           .uniform = set->router_gates == MLTFR_ROUTER_GATES_UNIFORM,
                           .dropout = run->train ? (float)set->router_dropout : 0.f,
                           .key = mltfr_rng_key((uint64_t)set->train_seed, MLTFR_RNG_EXPERT_DROPOUT,
@@ -91,12 +90,9 @@ static mltfr_status run_consensus(mltfr_engine *e, mltfr_run *run, int64_t first
 {
     mltfr_status st = MLTFR_OK;
     const int64_t d = e->spec.backbone.d, m = e->m;
+    const mltfr_filter f = mltfr_expert_filter(e, e->K, run->train);
     int64_t at;
     float *scratch = NULL;
-
-    if (!e->spec.consensus)
-        return MLTFR_OK;
-    const mltfr_filter f = mltfr_expert_filter(e, e->K, run->train);
 
     MLTFR_TRY(MLTFR_TAKE(&run->rooms[ROOM_FILTER], scratch, mltfr_filter_scratch(&f)));
     for (int64_t b = first; b < last; b++) {
@@ -140,8 +136,7 @@ static mltfr_status mix_blocks(mltfr_engine *e, mltfr_run *run)
         const int64_t n = block_queries(run, b, &at);
         const mltfr_routes routes = routes_at(e, run, at);
         expand_y(e, run, b, n, run->routed.y_back, y, view);
-        mltfr_mixture_forward(&router, n, &routes, view,
-                              e->spec.consensus ? run->y_c + at * d : NULL, run->delta + at * d);
+        mltfr_mixture_forward(&router, n, &routes, view, run->y_c + at * d, run->delta + at * d);
     }
 done:
     return st;
@@ -185,7 +180,7 @@ static mltfr_status backward_rooms(mltfr_engine *e, mltfr_run *run, backward *w)
     MLTFR_TRY(RUN_TAKE(run, w->dy, e->K * n * d));
     MLTFR_TRY(RUN_TAKE(run, w->dy_c, run->queries * d));
     MLTFR_TRY(RUN_TAKE(run, w->dq, run->queries * d));
-    if (e->spec.consensus && !e->set->filter_detach_query)
+    if (!e->set->filter_detach_query)
         MLTFR_TRY(RUN_TAKE(run, w->dq_c, run->queries * d));
     MLTFR_TRY(RUN_TAKE(run, w->load_share, e->K));
     MLTFR_TRY(RUN_TAKE(run, run->routed.dy_out, mltfr_exchange_sent(run->routed.plan) * d));
@@ -232,8 +227,8 @@ static void backward_block(mltfr_engine *e, mltfr_run *run, backward *w, int64_t
     mltfr_params_view_router(e->params, leaf, w->split, &dw);
     expand_y(e, run, b, n, run->routed.y_back, w->y, view);
     mltfr_router_backward(&router, &e->params->router_w, n, run->q + at * d, &routes, view,
-                          e->spec.consensus ? run->y_c + at * d : NULL, run->dh + at * d,
-                          w->load_share, dview, w->dy_c + at * d, &dw, w->dq + at * d);
+                          run->y_c + at * d, run->dh + at * d, w->load_share, dview,
+                          w->dy_c + at * d, &dw, w->dq + at * d);
     pack_dy(e, run, b, n, w->dy);
     mltfr_treesum_push(run->sum);
 }
@@ -320,8 +315,7 @@ mltfr_status mltfr_mixture_backward_run(mltfr_engine *e, mltfr_run *run)
     MLTFR_TRY(mltfr_experts_send_dy(e, run));
     MLTFR_TRY(mltfr_reduce_all(e->comm, run->batch->blocks, w.own,
                                mltfr_treesum_parts(run->sum, NULL), e->params->dense.g + w.split));
-    if (e->spec.consensus) /* while w dh' travels */
-        MLTFR_TRY(consensus_backward(e, run, &w));
+    MLTFR_TRY(consensus_backward(e, run, &w)); /* while w dh' travels */
     if (!e->set->filter_detach_query) {
         MLTFR_TRY(mltfr_experts_backward(e, run));
         add_returned_dq(e, run, w.dq);

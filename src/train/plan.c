@@ -133,7 +133,7 @@ static void share_experts(const mltfr_plan *plan, mltfr_plan_share *x)
 {
     const mltfr_engine *e = &x->outline;
 
-    for (int64_t k = 0; k < e->K + e->spec.consensus; k++) {
+    for (int64_t k = 0; k < mltfr_space_count(e); k++) {
         x->space[k] = plan->space[k];
         mltfr_hold_rows(e, k);
         x->holds[k] = e->rank >= x->space[k].first_rank && e->rank <= x->space[k].last_rank;
@@ -150,7 +150,7 @@ static void share_experts(const mltfr_plan *plan, mltfr_plan_share *x)
                 x->parts[k] += mltfr_tree_cover(plan->batch->blocks, first[p], first[p + 1], NULL);
         x->received += x->routed[k];
     }
-    if (e->spec.consensus)
+    if (e->K > 0)
         x->parts[e->K] =
             1. + mltfr_tree_cover(
                      plan->batch->blocks, mltfr_share_first(plan->batch->blocks, e->size, e->rank),

@@ -333,7 +333,7 @@ mltfr_status mltfr_refresh_pools(mltfr_engine *e, int64_t n, const float *q,
                                  mltfr_explore_of *explore, void *context)
 {
     mltfr_status st = MLTFR_OK;
-    const int64_t spaces = e->K + e->spec.consensus;
+    const int64_t spaces = mltfr_space_count(e);
     level_a x[MLTFR_MAX_LLMS + 1];
 
     for (int64_t k = 0; k < spaces; k++) {

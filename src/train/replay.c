@@ -147,7 +147,7 @@ static mltfr_status read_spec(mltfr_replay_case *c, mltfr_params_spec *spec)
     spec->backbone.ln_eps = (float)ln_eps;
     spec->backbone.pre_norm = post == 0;
     spec->inject = inject != 0;
-    spec->experts = spec->consensus = true;
+    spec->experts = true;
     s->filter_detach_query = detach != 0;
 done:
     return st;

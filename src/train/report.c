@@ -36,7 +36,7 @@ void mltfr_report_pools(mltfr_run_files *files, mltfr_engine *e)
     mltfr_pools_new(e, fresh);
     mltfr_text_add(&text, "{\"kind\":\"pools\",\"epoch\":%" PRId64 ",\"step\":%" PRId64,
                    e->at.epoch, e->at.step);
-    add_list(&text, "new", e->K + e->spec.consensus, fresh);
+    add_list(&text, "new", mltfr_space_count(e), fresh);
     mltfr_text_add(&text, "}");
     add_line(files, &text);
 }
@@ -61,7 +61,7 @@ mltfr_status mltfr_report_experts(mltfr_run_files *files, mltfr_engine *e)
     add_list(&text, "phi", e->K, e->phi);
     add_list(&text, "distance", e->K, away);
     mltfr_text_add(&text, ",\"residual\":%.3g,\"delta\":%.10g", e->residual, seen.delta);
-    add_list(&text, "entropy", e->K + e->spec.consensus, seen.entropy);
+    add_list(&text, "entropy", mltfr_space_count(e), seen.entropy);
     mltfr_text_add(&text, ",\"grad\":{\"items\":%.10g,\"backbone\":%.10g,\"mixture\":%.10g}",
                    seen.grad_item, seen.grad_backbone, seen.grad_mixture);
     add_list(&text, "grad_experts", e->K, seen.grad_expert);

@@ -30,7 +30,6 @@ mltfr_params_spec mltfr_session_spec(const mltfr_session *s)
                               .experts = set->model_experts};
 
     if (spec.experts) {
-        spec.consensus = true;
         spec.inject = set->item_inject != MLTFR_ITEM_INJECT_NONE;
         spec.train_consensus_wv = set->fisher_rule == MLTFR_FISHER_RULE_NONE;
         spec.K = s->spaces->K;

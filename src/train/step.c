@@ -186,12 +186,11 @@ enum { LOSS, GATE, SUMS };
 
 static void sum_loss(const mltfr_engine *e, const mltfr_run *run, int64_t b, double *out)
 {
-    const bool gates = run->mixes && e->spec.consensus;
-
+    (void)e;
     out[LOSS] = out[GATE] = 0.;
     for (int64_t i = run->q_off[b] - run->q0; i < run->q_off[b + 1] - run->q0; i++) {
         out[LOSS] += run->row_loss[i];
-        out[GATE] += gates ? run->routes.gate[i] : 0.;
+        out[GATE] += run->mixes ? run->routes.gate[i] : 0.;
     }
 }
 

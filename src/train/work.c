@@ -46,7 +46,7 @@ double mltfr_flop_level_a(const mltfr_engine *e, double n)
 {
     double sum = 0.;
 
-    for (int64_t k = 0; k < e->K + e->spec.consensus; k++)
+    for (int64_t k = 0; k < mltfr_space_count(e); k++)
         sum +=
             2. * (double)(e->space[k].rows * e->spec.backbone.d) * (n + (double)e->space[k].width);
     return sum;
@@ -74,9 +74,7 @@ static double experts_of_step(const mltfr_engine *e, double rows)
             routed += run->routed.count[b * e->K + k];
         sum += mltfr_flop_filter(e, k, routed) + mltfr_flop_weights(e, k);
     }
-    if (e->spec.consensus)
-        sum += mltfr_flop_filter(e, e->K, rows) + mltfr_flop_weights(e, e->K);
-    return sum;
+    return sum + mltfr_flop_filter(e, e->K, rows) + mltfr_flop_weights(e, e->K);
 }
 
 mltfr_work mltfr_work_of_step(const mltfr_engine *e)

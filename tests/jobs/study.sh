@@ -86,7 +86,7 @@ expect_text page.html "|Delta| / |h|"
 
 # Token spaces of other settings are not taken.
 sed -i 's/shared_dim=8/shared_dim=4/' runs.txt
-expect_state 6 changed loans/mltfr/2
+expect_state 5 changed loans/mltfr/2
 mv out/runs/loans/mltfr/2 kept
 study 1 --only mltfr/2
 expect_text study.log "two.h5 was made from other tables or settings: move it away"

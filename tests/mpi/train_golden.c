@@ -57,7 +57,6 @@ static mltfr_params_spec spec_of(mltfr_file *file)
                                             .pre_norm = integer(file, "norm_post") == 0},
                                .items = integer(file, "n_items"),
                                .experts = true,
-                               .consensus = true,
                                .inject = integer(file, "inject") != 0,
                                .K = integer(file, "K"),
                                .r_c = integer(file, "r_c"),

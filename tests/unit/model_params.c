@@ -21,7 +21,6 @@ static mltfr_params_spec whole_spec(void)
         .backbone = {.d = D, .layers = 2, .heads = 2, .max_len = 40, .pre_norm = true},
         .items = I,
         .experts = true,
-        .consensus = true,
         .inject = true,
         .K = K,
         .r_c = R_C,
@@ -156,12 +155,16 @@ static void parts(void **state)
     mltfr_params_destroy(&q);
 
     plain = spec;
-    plain.inject = plain.consensus = plain.backbone.pre_norm = false;
+    plain.inject = plain.backbone.pre_norm = false;
     q = make(&plain, 0, I, all);
     assert_null(mltfr_params_find(q, "inject.w"));
-    assert_null(mltfr_params_find(q, "consensus.wq"));
     assert_null(mltfr_params_find(q, "final_ln.weight"));
     assert_null(q->backbone_w.final_ln_w);
+    mltfr_params_destroy(&q);
+
+    plain.experts = false;
+    q = make(&plain, 0, I, all);
+    assert_null(mltfr_params_find(q, "consensus.wq"));
     assert_null(q->router_w.gate_w);
     mltfr_params_destroy(&q);
     mltfr_params_destroy(&p);

@@ -112,8 +112,7 @@ static void forward(void)
     for (int64_t i = 0; i < N * K; i++) /* what is not routed must not matter */
         for (int64_t c = 0; !t.selected[i] && c < D; c++)
             t.y[i % K][i / K * D + c] = NAN;
-    mltfr_mixture_forward(&t.router, N, &routes, outputs(y), t.router.consensus ? t.y[K] : NULL,
-                          t.delta);
+    mltfr_mixture_forward(&t.router, N, &routes, outputs(y), t.y[K], t.delta);
 }
 
 /* dh . y_e of row i, in double from the parameters, with J and dropout fixed. */
@@ -160,7 +159,7 @@ static row_weights weights_of(int64_t i)
         r.g[k] /= active;
     for (int64_t c = 0; c < D; c++)
         r.gate += (double)t.q[i * D + c] * t.gate_w[c];
-    r.gate = !t.router.consensus ? 0 : t.router.uniform ? .5 : 1 / (1 + exp(-r.gate));
+    r.gate = t.router.uniform ? .5 : 1 / (1 + exp(-r.gate));
     r.lse = log(sum);
     return r;
 }
@@ -186,8 +185,7 @@ static double loss(void)
     for (int64_t i = 0; i < N; i++) {
         row_weights r = weights_of(i);
 
-        if (t.router.consensus)
-            sum += r.gate * along(K, i);
+        sum += r.gate * along(K, i);
         for (int64_t k = 0; k < K; k++)
             if (r.g[k] > 0)
                 sum += (1 - r.gate) * r.g[k] * along(k, i);
@@ -215,7 +213,6 @@ static void backward(void)
     const mltfr_routes routes = routes_of();
     const float *y[K];
     float *dy[K], dq[N * D];
-    bool with = t.router.consensus;
 
     memset(&got, 0, sizeof got);
     memset(got.dy, 0x7f, sizeof got.dy); /* outputs must be written everywhere */
@@ -224,12 +221,11 @@ static void backward(void)
         dy[k] = got.dy[k];
     got.gate_b = 2; /* parameter gradients are added to */
     got.w[0] = 3;
-    mltfr_router_backward(&t.router, &w, N, t.q, &routes, outputs(y), with ? t.y[K] : NULL, t.dh,
-                          t.router.switch_weight > 0 ? t.share : NULL, dy, with ? got.dy[K] : NULL,
-                          &dw, got.q);
+    mltfr_router_backward(&t.router, &w, N, t.q, &routes, outputs(y), t.y[K], t.dh,
+                          t.router.switch_weight > 0 ? t.share : NULL, dy, got.dy[K], &dw, got.q);
     got.gate_b -= 2;
     got.w[0] -= 3;
-    for (int64_t e = 0; e < K + with; e++) {
+    for (int64_t e = 0; e < SPACES; e++) {
         const mltfr_filter f = filter_of(e);
         const int64_t first = 0, n = N;
         const mltfr_filter_rows rows = {1,      &first, &n,     t.q,   got.dy[e],
@@ -255,7 +251,7 @@ static void check_forward(void)
 {
     for (int64_t i = 0; i < N; i++) {
         row_weights r = weights_of(i);
-        double delta = 0, mixed = t.router.consensus ? r.gate * along(K, i) : 0;
+        double delta = 0, mixed = r.gate * along(K, i);
 
         for (int64_t k = 0; k < K; k++) {
             assert_near(t.p[i * K + k], r.p[k], 1e-6);
@@ -289,28 +285,25 @@ static void check(mltfr_router router)
 static void two_of_four(void **state)
 {
     (void)state;
-    check((mltfr_router){.d = D, .K = K, .k_r = 2, .consensus = true, .dropout = .4f, .key = 9});
+    check((mltfr_router){.d = D, .K = K, .k_r = 2, .dropout = .4f, .key = 9});
 }
 
 static void one_of_four(void **state)
 {
     (void)state;
-    check((mltfr_router){.d = D, .K = K, .k_r = 1, .consensus = true, .dropout = .2f, .key = 9});
+    check((mltfr_router){.d = D, .K = K, .k_r = 1, .dropout = .2f, .key = 9});
 }
 
-static void dense_without_consensus(void **state)
+static void four_of_four(void **state)
 {
     (void)state;
     check((mltfr_router){.d = D, .K = K, .k_r = K, .key = 9});
-    assert_true(got.gate_b == 0);
-    for (int64_t i = 0; i < N; i++)
-        assert_true(t.gate[i] == 0);
 }
 
 static void uniform_gates(void **state)
 {
     (void)state;
-    check((mltfr_router){.d = D, .K = K, .k_r = K, .consensus = true, .uniform = true});
+    check((mltfr_router){.d = D, .K = K, .k_r = K, .uniform = true});
     for (int64_t i = 0; i < N; i++)
         assert_true(t.gate[i] == .5f && t.g[i * K] == 1.f / K && t.g[i * K + K - 1] == 1.f / K);
 }
@@ -318,15 +311,15 @@ static void uniform_gates(void **state)
 static void with_switch_loss(void **state)
 {
     (void)state;
-    check((mltfr_router){.d = D, .K = K, .k_r = 2, .consensus = true, .switch_weight = .7f});
-    check((mltfr_router){.d = D, .K = K, .k_r = 1, .consensus = true, .switch_weight = .7f});
+    check((mltfr_router){.d = D, .K = K, .k_r = 2, .switch_weight = .7f});
+    check((mltfr_router){.d = D, .K = K, .k_r = 1, .switch_weight = .7f});
 }
 
 static void with_z_loss(void **state)
 {
     (void)state;
-    check((mltfr_router){.d = D, .K = K, .k_r = 2, .consensus = true, .z_weight = .7f});
-    check((mltfr_router){.d = D, .K = K, .k_r = 1, .consensus = true, .z_weight = .7f});
+    check((mltfr_router){.d = D, .K = K, .k_r = 2, .z_weight = .7f});
+    check((mltfr_router){.d = D, .K = K, .k_r = 1, .z_weight = .7f});
 }
 
 static void the_bias_selects_and_never_weighs(void **state)
@@ -334,7 +327,7 @@ static void the_bias_selects_and_never_weighs(void **state)
     float p[N * K];
 
     (void)state;
-    fill((mltfr_router){.d = D, .K = K, .k_r = 2, .consensus = true});
+    fill((mltfr_router){.d = D, .K = K, .k_r = 2});
     route();
     for (int64_t i = 0; i < N * K; i++) { /* the choice is the two largest of z + b */
         int64_t before = 0, row = i / K * K, k = i % K;
@@ -358,7 +351,7 @@ static void the_bias_selects_and_never_weighs(void **state)
 static void ties_go_to_the_lower_expert(void **state)
 {
     (void)state;
-    fill((mltfr_router){.d = D, .K = K, .k_r = 2, .consensus = true});
+    fill((mltfr_router){.d = D, .K = K, .k_r = 2});
     memset(t.w, 0, sizeof t.w);
     memset(t.bias, 0, sizeof t.bias);
     t.bias[0] = -1;
@@ -373,7 +366,7 @@ static void ties_go_to_the_lower_expert(void **state)
 static void vanishing_probabilities_are_renormalised(void **state)
 {
     (void)state;
-    fill((mltfr_router){.d = D, .K = K, .k_r = 2, .consensus = true});
+    fill((mltfr_router){.d = D, .K = K, .k_r = 2});
     memset(t.w, 0, sizeof t.w);
     for (int64_t i = 0; i < N; i++)
         t.q[i * D] = 1;
@@ -391,8 +384,7 @@ static void dropping_every_expert_leaves_the_consensus(void **state)
 {
     (void)state;
     for (int64_t k_r = 1; k_r <= K; k_r++) {
-        check((mltfr_router){
-            .d = D, .K = K, .k_r = k_r, .consensus = true, .dropout = .9999999f, .key = 4});
+        check((mltfr_router){.d = D, .K = K, .k_r = k_r, .dropout = .9999999f, .key = 4});
         for (int64_t i = 0; i < N * K; i++) {
             assert_int_equal(t.dropped[i], t.selected[i]);
             assert_true(t.g[i] == 0);
@@ -411,7 +403,7 @@ static void dropout_belongs_to_the_row(void **state)
     int64_t count = 0, half = N / 2;
 
     (void)state;
-    fill((mltfr_router){.d = D, .K = K, .k_r = K, .consensus = true, .dropout = .3f, .key = 4});
+    fill((mltfr_router){.d = D, .K = K, .k_r = K, .dropout = .3f, .key = 4});
     route();
     memcpy(whole, t.dropped, sizeof whole);
     for (int64_t i = 0; i < N * K; i++)
@@ -439,7 +431,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(two_of_four),
         cmocka_unit_test(one_of_four),
-        cmocka_unit_test(dense_without_consensus),
+        cmocka_unit_test(four_of_four),
         cmocka_unit_test(uniform_gates),
         cmocka_unit_test(with_switch_loss),
         cmocka_unit_test(with_z_loss),

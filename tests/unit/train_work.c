@@ -52,7 +52,7 @@ static void test_step(void **state)
                                  {.M = 8, .width = 3, .rows = 20}};
     mltfr_settings set = mltfr_settings_defaults();
     mltfr_engine e = {.set = &set,
-                      .spec = {.backbone = {.d = 4, .layers = 2}, .items = 7, .consensus = true},
+                      .spec = {.backbone = {.d = 4, .layers = 2}, .items = 7},
                       .K = 2,
                       .m = 2,
                       .space = space};
