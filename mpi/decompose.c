@@ -9,6 +9,7 @@
 
 #include <mltfr/mem.h>
 #include <mltfr/rng.h>
+#include <mltfr/watchdog.h>
 
 #include <math.h>
 
@@ -192,6 +193,12 @@ done:
     return st;
 }
 
+/* One call does it all and shows no progress: slow processors have a GF/s a rank. */
+static void allow(const mltfr_grid *g, double flop)
+{
+    mltfr_watchdog_allow(flop / 1e9 / mltfr_comm_size(g->comm));
+}
+
 mltfr_status mltfr_matrix_eigen(mltfr_matrix *S, double *lam, mltfr_matrix *V)
 {
     mltfr_status st = MLTFR_OK;
@@ -202,6 +209,7 @@ mltfr_status mltfr_matrix_eigen(mltfr_matrix *S, double *lam, mltfr_matrix *V)
 
     MLTFR_AGREE(g->comm, mltfr_matrix_check_finite(S, "a symmetric matrix"));
     MLTFR_TRY(probe_begin(S, true, &p));
+    allow(g, 6 * n * n * n);
     MLTFR_AGREE(g->comm, decompose(S, lam, V, &info));
     mltfr_grid_count(g, 6 * n * n * n);
     info = mltfr_grid_agree_info(g, info);
@@ -214,6 +222,7 @@ mltfr_status mltfr_matrix_eigen(mltfr_matrix *S, double *lam, mltfr_matrix *V)
     st = judge("eigenvectors", V, residual,
                fmax(p.size, fmax(fabs(lam[0]), fabs(lam[S->rows - 1]))), basis);
 done:
+    allow(g, 0);
     probe_destroy(&p);
     return st;
 }
@@ -257,6 +266,7 @@ mltfr_status mltfr_matrix_svd(mltfr_matrix *A, double *s, mltfr_matrix *U, mltfr
 
     MLTFR_AGREE(g->comm, mltfr_matrix_check_finite(A, "a matrix"));
     MLTFR_TRY(probe_begin(A, false, &p));
+    allow(g, 20 * m * n * n);
     MLTFR_AGREE(g->comm, split(A, s, U, Vt, &info));
     mltfr_grid_count(g, 4 * m * m * n + 22 * n * n * n);
     info = mltfr_grid_agree_info(g, info);
@@ -269,6 +279,7 @@ mltfr_status mltfr_matrix_svd(mltfr_matrix *A, double *s, mltfr_matrix *U, mltfr
     MLTFR_TRY(probe_residual(&p, U, s, Vt, false, &residual));
     st = judge("singular vectors", A, residual, fmax(p.size, s[0]), fmax(left, right));
 done:
+    allow(g, 0);
     probe_destroy(&p);
     return st;
 }

@@ -216,6 +216,26 @@ mltfr_status mltfr_file_read(mltfr_file *file, const char *name, mltfr_dtype typ
     return mltfr_comm_agree(file->comm, read_rows(file, name, type, first, rows, mine));
 }
 
+/* The width of its rows is the file's: more than the caller has room for, were it no list. */
+static mltfr_status check_list(mltfr_file *f, const char *name)
+{
+    mltfr_shape shape;
+    mltfr_status st = mltfr_file_shape(f, name, &shape);
+
+    if (st == MLTFR_OK && shape.ndim != 1)
+        st = mltfr_fail(MLTFR_E_DATA, "%s: array '%s' has %d dimensions, needed is 1", f->path,
+                        name, shape.ndim);
+    return st;
+}
+
+mltfr_status mltfr_file_read_list(mltfr_file *file, const char *name, mltfr_dtype type,
+                                  int64_t first, int64_t rows, void *mine)
+{
+    const mltfr_status st = mltfr_comm_agree(file->comm, check_list(file, name));
+
+    return st != MLTFR_OK ? st : mltfr_file_read(file, name, type, first, rows, mine);
+}
+
 /* `[3][64]`; `one number` where there are no dimensions. */
 static const char *say_shape(const mltfr_shape *shape, char text[SHAPE_BYTES])
 {

@@ -71,11 +71,13 @@ done:
 static mltfr_status unpack(hid_t set, hid_t type, int64_t n, size_t bytes, char ***out)
 {
     mltfr_status st = MLTFR_OK;
-    const hid_t memory = bytes > 0 ? string_type(bytes) : H5Tcopy(type);
+    const hid_t memory = H5Tcopy(type); /* HDF5 does not convert between ASCII and UTF-8 */
     const size_t width = bytes > 0 ? bytes : sizeof(char *);
     size_t total = (size_t)n;
     char *packed = NULL, *at;
 
+    if (bytes > 0)
+        H5Tset_strpad(memory, H5T_STR_NULLPAD);
     MLTFR_TRY(mltfr_alloc(&packed, (size_t)n + 1, width));
     if (n > 0 && H5Dread(set, memory, H5S_ALL, H5S_ALL, H5P_DEFAULT, packed) < 0)
         MLTFR_FAIL(MLTFR_E_DATA, "an array of strings cannot be read");

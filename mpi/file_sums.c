@@ -11,6 +11,7 @@
 
 #include <mltfr/crc.h>
 #include <mltfr/mem.h>
+#include <mltfr/watchdog.h>
 
 #include <string.h>
 
@@ -165,7 +166,8 @@ static mltfr_status sums_load(mltfr_file *f, hid_t set, const char *name, const 
     if (s.blocks == 0)
         goto done;
     if (get(set, mltfr_block_rows_name, H5T_NATIVE_INT64, 1, &s.block_rows) != 1 ||
-        s.block_rows < 1 || s.blocks != (s.rows + s.block_rows - 1) / s.block_rows)
+        s.block_rows < 1 || s.block_rows > s.rows ||
+        s.blocks != (s.rows + s.block_rows - 1) / s.block_rows)
         MLTFR_FAIL(MLTFR_E_DATA, "%s: array '%s' has checksums of another shape", f->path, name);
     MLTFR_TRY(MLTFR_NEW(s.crc, s.blocks));
     if (get(set, mltfr_sums_name, H5T_NATIVE_UINT32, s.blocks, s.crc) != s.blocks)
@@ -302,6 +304,7 @@ static mltfr_status verify_array(void *context, const char *name, const mltfr_sh
     for (int64_t b = 0; s->crc != NULL && b < s->blocks; b++) {
         const int64_t begin = b * s->block_rows, end = at_most(begin + s->block_rows, s->rows);
 
+        mltfr_watchdog_go_on();
         MLTFR_TRY(sum_block(&r, b, begin, begin, NULL, &good));
         v->counts->blocks++;
         v->counts->damaged += !good;

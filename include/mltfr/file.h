@@ -114,6 +114,11 @@ bool mltfr_file_written(mltfr_file *file);
 mltfr_status mltfr_file_read(mltfr_file *file, const char *name, mltfr_dtype type, int64_t first,
                              int64_t rows, void *mine);
 
+/** The same of an array of one dimension; MLTFR_E_DATA where it has another number of them.
+ *  @collective{file} */
+mltfr_status mltfr_file_read_list(mltfr_file *file, const char *name, mltfr_dtype type,
+                                  int64_t first, int64_t rows, void *mine);
+
 /** The same as shape->type; MLTFR_E_DATA where the array does not have this shape.
  *  @collective{file} */
 mltfr_status mltfr_file_read_as(mltfr_file *file, const char *name, const mltfr_shape *shape,

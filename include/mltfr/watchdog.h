@@ -18,6 +18,7 @@ typedef struct {
     atomic_int waiting;     /**< inside a call that waits for other ranks */
     atomic_int told;        /**< of the first pulse: somebody has said what is wrong */
     atomic_uint beats;      /**< grows whenever something got done */
+    atomic_int allowed;     /**< seconds that the call it is in may take besides */
     char phase[28];         /**< what it is at, and ... */
     char part[28];          /**< ... within that; both end with 0 */
 } mltfr_pulse;
@@ -39,6 +40,10 @@ void mltfr_watchdog_leave(void);
 /** What comes now; something got done.  A part belongs to the phase. */
 void mltfr_watchdog_phase(const char *phase);
 void mltfr_watchdog_kick(const char *part);
+
+/** A call that follows gets nothing done for long, as a large decomposition: all ranks of the node
+ *  have `seconds` more.  0: it is over. */
+void mltfr_watchdog_allow(double seconds);
 
 /** Around a call that waits for other ranks. */
 static inline void mltfr_watchdog_wait(void)

@@ -6,6 +6,7 @@
 #include <mltfr/config.h>
 #include <mltfr/recommender.h>
 #include <mltfr/selection.h>
+#include <mltfr/synthetic.h>
 
 #include <stddef.h>
 #include <stdio.h>
@@ -86,6 +87,13 @@ mltfr_status app_write(mltfr_comm *comm, const char *path, const mltfr_text *tex
 
 /* Rename, replacing what was there; both are in one directory.  @collective{comm} */
 mltfr_status app_rename(mltfr_comm *comm, const char *from, const char *to);
+
+/* The same of a file that `write` makes of `what`, under the name that it is given.
+ * @collective{comm} */
+typedef mltfr_status app_writer(mltfr_comm *comm, const char *path, const void *what);
+mltfr_status app_write_by(mltfr_comm *comm, const char *path, app_writer *write, const void *what);
+mltfr_status app_synthetic_write(mltfr_comm *comm, const char *path,
+                                 const mltfr_synthetic_spec *spec);
 
 /* "path.part": what a file is called until it is whole.  As below. */
 mltfr_status app_part(const char *path, char **out);

@@ -5,6 +5,7 @@
 #include "app_impl.h"
 
 #include <limits.h>
+#include <string.h>
 
 /* The configuration a checkpoint was made with. */
 static mltfr_status configuration_of(mltfr_comm *comm, const char *path, char **out)
@@ -23,6 +24,17 @@ done:
     return st;
 }
 
+/* Does --set name token spaces?  They take the place of the tables of the checkpoint's run. */
+static bool names_spaces(const app_request *request)
+{
+    static const char key[] = "tokens.path=";
+
+    for (int i = 0; i < request->set_count; i++)
+        if (strncmp(request->sets[i], key, sizeof key - 1) == 0)
+            return true;
+    return false;
+}
+
 /* The checkpoint's configuration, and --config and --set on top of it. */
 static mltfr_status configure(mltfr_comm *comm, const app_request *request, const char *checkpoint,
                               mltfr_config **out)
@@ -33,6 +45,8 @@ static mltfr_status configure(mltfr_comm *comm, const app_request *request, cons
     MLTFR_TRY(configuration_of(comm, checkpoint, &yaml));
     MLTFR_AGREE(comm, mltfr_config_create(out));
     MLTFR_AGREE(comm, mltfr_config_read(*out, checkpoint, yaml));
+    if (names_spaces(request))
+        MLTFR_AGREE(comm, mltfr_config_set(*out, "tokens.tables=[]"));
     MLTFR_TRY(app_configure(comm, request, *out));
     MLTFR_TRY(app_require(comm, "data.path", mltfr_config_settings(*out)->data_path));
     MLTFR_TRY(app_find_spaces(comm, *out, NULL, false));

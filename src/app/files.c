@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 bool app_exists(mltfr_comm *comm, const char *path)
 {
@@ -160,6 +161,22 @@ mltfr_status app_write(mltfr_comm *comm, const char *path, const mltfr_text *tex
     MLTFR_AGREE(comm, text->st);
     MLTFR_AGREE(comm, app_part(path, &part));
     MLTFR_AGREE(comm, mltfr_comm_rank(comm) == 0 ? write_text(part, text) : MLTFR_OK);
+    MLTFR_TRY(app_rename(comm, part, path));
+done:
+    MLTFR_FREE(part);
+    return st;
+}
+
+mltfr_status app_write_by(mltfr_comm *comm, const char *path, app_writer *write, const void *what)
+{
+    mltfr_status st;
+    char *part = NULL;
+
+    MLTFR_AGREE(comm, app_part(path, &part));
+    st = write(comm, part, what);
+    if (st != MLTFR_OK && part != NULL && mltfr_comm_rank(comm) == 0)
+        unlink(part);
+    MLTFR_TRY(st);
     MLTFR_TRY(app_rename(comm, part, path));
 done:
     MLTFR_FREE(part);

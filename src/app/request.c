@@ -107,9 +107,10 @@ static void long_options(const app_verb *verb, struct option out[])
     out[n] = (struct option){0};
 }
 
-/* What getopt did not like about `word`. */
+/* What getopt did not like about `word`; of letters in one word, as in -np, about one of them. */
 static mltfr_status bad_option(const app_verb *verb, int code, const char *word)
 {
+    const char letter[] = {'-', (char)optopt, '\0'};
     const app_option *option =
         optopt >= FIRST_CODE && optopt < HIDDEN_MAN ? option_at(verb, optopt - FIRST_CODE) : NULL;
 
@@ -117,7 +118,7 @@ static mltfr_status bad_option(const app_verb *verb, int code, const char *word)
         return mltfr_fail(MLTFR_E_USAGE, "option '--%s' needs %s", option->name, option->argument);
     if (option != NULL)
         return mltfr_fail(MLTFR_E_USAGE, "option '--%s' takes no value", option->name);
-    return unknown_option(verb, word);
+    return unknown_option(verb, optopt > 0 && optopt < FIRST_CODE ? letter : word);
 }
 
 static mltfr_status options_read(int argc, char *argv[], app_request *request)

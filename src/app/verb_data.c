@@ -1,7 +1,6 @@
 /* data: interactions to the HDF5 form, with their statistics; or the planted example. */
 #include <mltfr/interactions.h>
 #include <mltfr/log.h>
-#include <mltfr/synthetic.h>
 #include <mltfr/text.h>
 
 #include "app_impl.h"
@@ -75,6 +74,22 @@ static mltfr_status read_count(const char *option, const char *text, int64_t *ou
     return MLTFR_OK;
 }
 
+static mltfr_status write_data(mltfr_comm *comm, const char *path, const void *data)
+{
+    return mltfr_interactions_write(comm, path, data);
+}
+
+static mltfr_status write_synthetic(mltfr_comm *comm, const char *path, const void *spec)
+{
+    return mltfr_synthetic_write(comm, path, spec);
+}
+
+mltfr_status app_synthetic_write(mltfr_comm *comm, const char *path,
+                                 const mltfr_synthetic_spec *spec)
+{
+    return app_write_by(comm, path, write_synthetic, spec);
+}
+
 static mltfr_status make_synthetic(mltfr_comm *comm, const app_request *request)
 {
     mltfr_status st;
@@ -86,7 +101,7 @@ static mltfr_status make_synthetic(mltfr_comm *comm, const app_request *request)
         return mltfr_fail(MLTFR_E_USAGE, "data --synthetic needs --out FILE");
     MLTFR_TRY(read_count("users", request->users, &spec.users));
     MLTFR_TRY(read_count("items", request->items, &spec.items));
-    MLTFR_TRY(mltfr_synthetic_write(comm, out, &spec));
+    MLTFR_TRY(app_synthetic_write(comm, out, &spec));
     MLTFR_AGREE(comm, mltfr_synthetic_make(&spec, &data));
     say_summary(data);
 done:
@@ -101,7 +116,7 @@ static mltfr_status convert(mltfr_comm *comm, const mltfr_settings *settings, co
 
     MLTFR_TRY(mltfr_interactions_read(comm, settings, &data));
     if (out != NULL)
-        MLTFR_TRY(mltfr_interactions_write(comm, out, data));
+        MLTFR_TRY(app_write_by(comm, out, write_data, data));
     say_summary(data);
     MLTFR_AGREE(comm, say_statistics(data));
 done:

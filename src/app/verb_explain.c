@@ -256,6 +256,9 @@ static mltfr_status prepare(work *w, const app_request *r)
 
     MLTFR_TRY(app_select_users(w->comm, r->users, w->model.data, &w->users));
     w->count = w->users != NULL ? w->users->count : w->model.data->users;
+    if (w->users != NULL && w->count > MOST_SHOWN && r->out == NULL)
+        MLTFR_FAIL(MLTFR_E_USAGE, "explain of %lld users needs --out FILE.json: up to %d are shown",
+                   (long long)w->count, MOST_SHOWN);
     w->K = mltfr_recommender_experts(w->model.recommender);
     for (int64_t k = 0; w->K > 0 && k <= w->K; k++)
         MLTFR_TRY(mltfr_recommender_pool(w->model.recommender, k, &w->pool[k]));

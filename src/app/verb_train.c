@@ -1,6 +1,5 @@
 /* train: settle data and token spaces, then leave the rest to the trainer. */
 #include <mltfr/log.h>
-#include <mltfr/synthetic.h>
 #include <mltfr/trainer.h>
 
 #include "app_impl.h"
@@ -18,7 +17,7 @@ static mltfr_status use_synthetic(mltfr_comm *comm, mltfr_config *config)
     MLTFR_AGREE(comm, app_join(mltfr_config_settings(config)->run_dir, "synthetic.h5", &path));
     mltfr_note("data.path is not set: this run trains the built-in synthetic example (%s)", path);
     if (!app_exists(comm, path))
-        MLTFR_TRY(mltfr_synthetic_write(comm, path, &spec));
+        MLTFR_TRY(app_synthetic_write(comm, path, &spec));
     MLTFR_AGREE(comm, mltfr_config_put(config, "data.path", path));
 done:
     MLTFR_FREE(path);

@@ -139,7 +139,8 @@ const app_verb app_verbs[] = {
         .name = "explain",
         .synopsis = "",
         .summary = "the tokens that the filter keeps for users, router shares, Fisher weights",
-        .details = "all: means over all users, and the tokens kept most often; else each user.",
+        .details =
+            "all: means over all users, and the tokens of the largest weight; else each user.",
         .sections = "data",
         .options = {CHECKPOINT, USERS,
                     ARGUMENT("tokens", "N", tokens, "tokens shown of an expert; 10 if not given"),

@@ -1,5 +1,6 @@
 #include <mltfr/log.h>
 #include <mltfr/progress.h>
+#include <mltfr/watchdog.h>
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -53,6 +54,7 @@ void mltfr_task_show(mltfr_task *t, int64_t done)
 {
     char bar[MLTFR_BAR_BYTES] = "";
 
+    mltfr_watchdog_go_on();
     if (done <= 0 || done >= t->total || !mltfr_progress_due(&t->last))
         return;
     const double share = (double)done / (double)t->total, spent = t->last - t->begin;

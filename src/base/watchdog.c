@@ -181,6 +181,16 @@ static bool nap(void)
     return goes_on;
 }
 
+/* Nanoseconds without a beat that end the run. */
+static int64_t patience_ns(void)
+{
+    int64_t most = 0;
+
+    for (int i = 0; i < watch.count; i++)
+        most = watch.pulses[i].allowed > most ? watch.pulses[i].allowed : most;
+    return (watch.seconds + most) * INT64_C(1000000000);
+}
+
 static void *look(void *unused)
 {
     unsigned last = beats();
@@ -193,7 +203,7 @@ static void *look(void *unused)
         if (sum != last)
             since = now_ns();
         last = sum;
-        if (watch.seconds > 0 && now_ns() - since > watch.seconds * INT64_C(1000000000))
+        if (watch.seconds > 0 && now_ns() - since > patience_ns())
             bite();
     }
     return unused;
@@ -243,6 +253,14 @@ void mltfr_watchdog_phase(const char *phase)
 {
     snprintf(mltfr_own_pulse->phase, sizeof mltfr_own_pulse->phase, "%s", phase);
     mltfr_watchdog_kick("");
+}
+
+void mltfr_watchdog_allow(double seconds)
+{
+    const int most = 1 << 30; /* 34 years */
+
+    mltfr_own_pulse->allowed = seconds < most ? (int)seconds : most;
+    mltfr_watchdog_go_on();
 }
 
 void mltfr_watchdog_kick(const char *part)

@@ -18,6 +18,7 @@
 #include <mltfr/mem.h>
 #include <mltfr/product.h>
 #include <mltfr/rng.h>
+#include <mltfr/watchdog.h>
 
 #include <math.h>
 #include <string.h>
@@ -108,8 +109,10 @@ static mltfr_status draw(mltfr_conditioner *c, const gaussian *g)
 
     MLTFR_AGREE(c->comm, MLTFR_NEW(z, b->size * g->depth));
     MLTFR_AGREE(c->comm, MLTFR_NEW(x, b->size * g->llm->D));
-    for (int64_t block = b->first; block < b->last; block++)
+    for (int64_t block = b->first; block < b->last; block++) {
         draw_block(c, g, block, z, x);
+        mltfr_watchdog_go_on();
+    }
 done:
     MLTFR_FREE(z);
     MLTFR_FREE(x);

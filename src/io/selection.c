@@ -12,9 +12,12 @@ static mltfr_status add_names(mltfr_idmap *map, char *const *names, int64_t n)
     mltfr_status st = MLTFR_OK;
     int32_t number;
 
-    for (int64_t i = 0; i < n; i++)
+    for (int64_t i = 0; i < n; i++) {
         MLTFR_TRY(
             mltfr_idmap_add(map, (mltfr_slice){names[i], (int64_t)strlen(names[i])}, &number));
+        if (number != i) /* later names would have wrong numbers */
+            MLTFR_FAIL(MLTFR_E_DATA, "the name '%.60s' is there twice", names[i]);
+    }
 done:
     return st;
 }

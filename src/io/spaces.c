@@ -236,12 +236,12 @@ mltfr_status mltfr_spaces_strings(mltfr_spaces *spaces, int64_t k, int64_t first
     MLTFR_AGREE(spaces->comm, MLTFR_NEW(at, rows + 1));
     if (mltfr_file_has(spaces->file, name)) {
         MLTFR_AGREE(spaces->comm, mltfr_file_shape(spaces->file, chars, &shape));
-        MLTFR_TRY(mltfr_file_read(spaces->file, name, MLTFR_I64, first, rows + 1, at));
+        MLTFR_TRY(mltfr_file_read_list(spaces->file, name, MLTFR_I64, first, rows + 1, at));
         MLTFR_AGREE(spaces->comm, check_offsets(spaces, k, shape.dims[0], rows, at));
     }
     MLTFR_AGREE(spaces->comm, MLTFR_NEW(b, at[rows] - at[0] + 1));
     if (mltfr_file_has(spaces->file, name))
-        MLTFR_TRY(mltfr_file_read(spaces->file, chars, MLTFR_U8, at[0], at[rows] - at[0], b));
+        MLTFR_TRY(mltfr_file_read_list(spaces->file, chars, MLTFR_U8, at[0], at[rows] - at[0], b));
     for (int64_t i = rows; i >= 0; i--)
         at[i] -= at[0];
     *bytes = b;

@@ -104,7 +104,7 @@ static mltfr_status read_units(const source *from, int64_t first, int64_t rows, 
         MLTFR_TRY(mltfr_spaces_read(from->s, from->k, first, rows, X));
     } else {
         snprintf(name, sizeof name, "spaces/%lld/ids", (long long)from->k);
-        MLTFR_TRY(mltfr_file_read(from->s->file, name, MLTFR_I64, first, rows, from->ids));
+        MLTFR_TRY(mltfr_file_read_list(from->s->file, name, MLTFR_I64, first, rows, from->ids));
         MLTFR_AGREE(from->s->comm, read_tokens(from, rows, X));
     }
     for (int64_t i = 0; i < rows; i++)

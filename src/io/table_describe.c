@@ -3,6 +3,7 @@
 #include "table_impl.h"
 
 #include <mltfr/log.h>
+#include <mltfr/watchdog.h>
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -153,8 +154,10 @@ static mltfr_status verify_rows(mltfr_table *t)
     float *rows = NULL;
 
     MLTFR_TRY(MLTFR_NEW(rows, BLOCK * mltfr_table_width(t)));
-    for (int64_t first = 0; first < total; first += BLOCK)
+    for (int64_t first = 0; first < total; first += BLOCK) {
+        mltfr_watchdog_go_on();
         MLTFR_TRY(mltfr_table_read(t, first, first + BLOCK < total ? BLOCK : total - first, rows));
+    }
     mltfr_say("verified    all values of %" PRId64 " rows are finite, xxh64 %016" PRIx64, total,
               mltfr_table_digest(t));
 done:

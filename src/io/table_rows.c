@@ -2,6 +2,7 @@
 #include "table_impl.h"
 
 #include <mltfr/kernel.h>
+#include <mltfr/watchdog.h>
 
 #include <inttypes.h>
 #include <math.h>
@@ -79,6 +80,7 @@ mltfr_status mltfr_table_tensor_hash(const mltfr_table_tensor *tensor, uint64_t 
 
         n = n < end - at ? n : end - at;
         n = n < CHUNK ? n : CHUNK;
+        mltfr_watchdog_go_on();
         XXH64_update(state, here, n);
         mltfr_image_forget(tensor->image, at, n);
     }

@@ -262,6 +262,24 @@ done:
     return st;
 }
 
+mltfr_status mltfr_checkpoint_of_run(mltfr_comm *comm, const char *path, const char *config)
+{
+    mltfr_status st = MLTFR_OK;
+    mltfr_file *file = NULL;
+    char *then = NULL;
+
+    if (mltfr_file_open(comm, path, &file) != MLTFR_OK)
+        return MLTFR_OK;
+    st = mltfr_file_get_text(file, "/", "config", &then);
+    if (st == MLTFR_OK)
+        st = mltfr_checkpoint_compare(path, then, config);
+    MLTFR_AGREE(comm, st);
+done:
+    MLTFR_FREE(then);
+    mltfr_file_destroy(&file);
+    return st;
+}
+
 /* Other arithmetic is allowed, but said. */
 static void compare_fingerprint(mltfr_file *f)
 {

@@ -62,6 +62,9 @@ mltfr_status mltfr_checkpoint_read(mltfr_engine *e, mltfr_loop_state *loop, cons
  * key that differs and may not, and both values. */
 mltfr_status mltfr_checkpoint_compare(const char *path, const char *then, const char *now);
 
+/* The same of a checkpoint file; one that is not there is no reason against.  @collective */
+mltfr_status mltfr_checkpoint_of_run(mltfr_comm *comm, const char *path, const char *config);
+
 /* Is the file a whole and undamaged checkpoint?  Reads all of it.  @collective */
 mltfr_status mltfr_checkpoint_check(mltfr_comm *comm, const char *path);
 

@@ -37,22 +37,28 @@ static int by_step(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Up to `most` steps into `steps`, if there is one; how many checkpoints there are. */
+/* Up to `most` steps into `steps`, if there is one; how many checkpoints there are, -1 for an
+ * error. */
 static int64_t scan(DIR *directory, int64_t *steps, int64_t most)
 {
     int64_t count = 0;
 
     rewinddir(directory);
-    for (struct dirent *d = readdir(directory); d != NULL; d = readdir(directory))
-        if (step_of(d->d_name) >= 0) {
-            if (count < most)
-                steps[count] = step_of(d->d_name);
-            count++;
-        }
-    return count;
+    for (;;) {
+        errno = 0;
+        const struct dirent *d = readdir(directory);
+        if (d == NULL)
+            return errno == 0 ? count : -1;
+        if (step_of(d->d_name) < 0)
+            continue;
+        if (count < most)
+            steps[count] = step_of(d->d_name);
+        count++;
+    }
 }
 
-/* Steps of the checkpoints, rising; none where there is no directory. */
+/* Steps of the checkpoints, rising; none where there is no directory.  One that cannot be read is
+ * an error: its checkpoints would count as none, and be set aside. */
 static mltfr_status list(const char *run_dir, int64_t **steps, int64_t *count)
 {
     mltfr_status st = MLTFR_OK;
@@ -63,13 +69,20 @@ static mltfr_status list(const char *run_dir, int64_t **steps, int64_t *count)
     *count = 0;
     snprintf(path, sizeof path, "%s/checkpoints", run_dir);
     directory = opendir(path);
-    if (directory == NULL)
+    if (directory == NULL && errno == ENOENT)
         return MLTFR_OK;
+    if (directory == NULL)
+        return mltfr_fail(MLTFR_E_IO, "%s: %s", path, strerror(errno));
     const int64_t most = scan(directory, NULL, 0);
 
+    if (most < 0)
+        MLTFR_FAIL(MLTFR_E_IO, "%s: %s", path, strerror(errno));
     MLTFR_TRY(MLTFR_NEW(*steps, most));
-    *count = scan(directory, *steps, most);
-    *count = *count < most ? *count : most;
+    const int64_t now = scan(directory, *steps, most); /* there may be more by now */
+
+    if (now < 0)
+        MLTFR_FAIL(MLTFR_E_IO, "%s: %s", path, strerror(errno));
+    *count = now < most ? now : most;
     qsort(*steps, (size_t)*count, sizeof **steps, by_step);
 done:
     closedir(directory);

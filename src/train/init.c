@@ -228,6 +228,7 @@ static mltfr_status take_tensor(mltfr_session *s, mltfr_file *file, const mltfr_
     if (shape.ndim != t->ndim || shape.dims[0] != t->dims[0] ||
         (t->ndim == 2 && shape.dims[1] != t->dims[1]))
         return MLTFR_OK;
+    shape.type = MLTFR_F32; /* whatever it is in the file */
     MLTFR_TRY(mltfr_file_read_as(file, name, &shape, 0, holds ? t->dims[0] : 0,
                                  holds ? slab->w + t->offset : NULL));
     *taken = true;

@@ -100,7 +100,7 @@ static mltfr_status read_tokens(mltfr_session *s, int64_t k, int64_t rows, mltfr
     if (k == s->engine->K || !mltfr_file_has(s->spaces->file, name))
         return MLTFR_OK;
     MLTFR_AGREE(s->comm, MLTFR_NEW(ids, rows));
-    MLTFR_TRY(mltfr_file_read(s->spaces->file, name, MLTFR_I64, 0, rows, ids));
+    MLTFR_TRY(mltfr_file_read_list(s->spaces->file, name, MLTFR_I64, 0, rows, ids));
     for (int64_t j = 0; j < out->count && rows > 0; j++)
         out->token[j] = ids[out->row[j]];
 done:

@@ -212,11 +212,16 @@ static mltfr_status load_state(mltfr_replay_case *c)
     mltfr_engine *e = c->e;
     mltfr_fisher *f = e->fisher;
 
-    MLTFR_TRY(mltfr_file_read(c->in, "state/router_bias", MLTFR_F32, 0, e->K, e->at.router_bias));
-    MLTFR_TRY(mltfr_file_read(c->in, "state/fisher/num_A", MLTFR_F64, 0, e->K, f->num_A));
-    MLTFR_TRY(mltfr_file_read(c->in, "state/fisher/sum_omega", MLTFR_F64, 0, e->K, f->sum_omega));
-    MLTFR_TRY(mltfr_file_read(c->in, "state/fisher/num_beta", MLTFR_F64, 0, e->K, f->num_beta));
-    MLTFR_TRY(mltfr_file_read(c->in, "state/fisher/n_rows", MLTFR_F64, 0, e->K, f->n_rows));
+    MLTFR_TRY(
+        mltfr_file_read_list(c->in, "state/router_bias", MLTFR_F32, 0, e->K, e->at.router_bias));
+    MLTFR_TRY(mltfr_file_read_as(c->in, "state/fisher/num_A",
+                                 &(mltfr_shape){MLTFR_F64, 3, {e->K, e->r_c, e->r_c}}, 0, e->K,
+                                 f->num_A));
+    MLTFR_TRY(
+        mltfr_file_read_list(c->in, "state/fisher/sum_omega", MLTFR_F64, 0, e->K, f->sum_omega));
+    MLTFR_TRY(
+        mltfr_file_read_list(c->in, "state/fisher/num_beta", MLTFR_F64, 0, e->K, f->num_beta));
+    MLTFR_TRY(mltfr_file_read_list(c->in, "state/fisher/n_rows", MLTFR_F64, 0, e->K, f->n_rows));
     MLTFR_TRY(integer(c, "step", &e->at.step));
     e->at.expert_start = 0;
 done:
@@ -233,14 +238,15 @@ mltfr_status mltfr_replay_restore(mltfr_replay_case *c)
         const int64_t own = s->group != NULL ? s->M : 0;
         char name[64];
         snprintf(name, sizeof name, "spaces/%lld/pool_ids", (long long)k);
-        MLTFR_TRY(mltfr_file_read(c->in, k < e->K ? name : "spaces/c/pool_ids", MLTFR_I64, 0, own,
-                                  s->pool));
+        MLTFR_TRY(mltfr_file_read_list(c->in, k < e->K ? name : "spaces/c/pool_ids", MLTFR_I64, 0,
+                                       own, s->pool));
         MLTFR_AGREE(e->comm, mltfr_pool_rows(e, k));
     }
     mltfr_experts_project(e);
     if (e->spec.inject)
-        MLTFR_TRY(
-            mltfr_file_read(c->in, "state/X_I", MLTFR_F32, e->item_first, e->item_rows, e->X_I));
+        MLTFR_TRY(mltfr_file_read_as(c->in, "state/X_I",
+                                     &(mltfr_shape){MLTFR_F32, 2, {e->spec.items, e->r_c}},
+                                     e->item_first, e->item_rows, e->X_I));
     MLTFR_TRY(mltfr_inject_apply(e));
 done:
     return st;

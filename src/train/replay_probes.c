@@ -35,9 +35,11 @@ static mltfr_status load_level_a(mltfr_replay_case *c, exploration *x)
         char name[24], path[80];
         space_name(c, k, name);
         snprintf(path, sizeof path, "level_a/%s/cbar_before", name);
-        MLTFR_TRY(mltfr_file_read(c->in, path, MLTFR_F32, s->row_first, s->row_count, s->cbar));
+        MLTFR_TRY(
+            mltfr_file_read_list(c->in, path, MLTFR_F32, s->row_first, s->row_count, s->cbar));
         snprintf(path, sizeof path, "level_a/%s/pool_before", name);
-        MLTFR_TRY(mltfr_file_read(c->in, path, MLTFR_I64, 0, s->group != NULL ? s->M : 0, s->pool));
+        MLTFR_TRY(
+            mltfr_file_read_list(c->in, path, MLTFR_I64, 0, s->group != NULL ? s->M : 0, s->pool));
         MLTFR_TRY(mltfr_replay_get(c, MLTFR_I64, &x->ids[k], &n, "level_a/%s/explore_ids", name));
     }
 done:

@@ -1,5 +1,6 @@
 #include "run_files.h"
 
+#include <mltfr/file.h>
 #include <mltfr/log.h>
 #include <mltfr/trainer.h>
 
@@ -208,6 +209,24 @@ static mltfr_status check(void *comm, const char *path)
     return mltfr_checkpoint_check(comm, path);
 }
 
+/* The best checkpoint that the one in `path` knows of, if it is whole; else path stays. */
+static mltfr_status take_best(mltfr_comm *comm, const char *run_dir, char *path, size_t bytes)
+{
+    mltfr_status st = MLTFR_OK;
+    mltfr_file *file = NULL;
+    int64_t step = 0;
+    char best[PATH_BYTES];
+
+    MLTFR_TRY(mltfr_file_open(comm, path, &file));
+    MLTFR_AGREE(comm, mltfr_file_get_i64(file, "/", "best_step", &step));
+    mltfr_checkpoint_path(run_dir, step, best, sizeof best);
+    if (step > 0 && strcmp(best, path) != 0 && mltfr_checkpoint_check(comm, best) == MLTFR_OK)
+        snprintf(path, bytes, "%s", best);
+done:
+    mltfr_file_destroy(&file);
+    return st;
+}
+
 mltfr_status mltfr_run_checkpoint(mltfr_comm *comm, const char *run_dir, char *path, size_t bytes)
 {
     mltfr_metrics test = {0};
@@ -221,6 +240,7 @@ mltfr_status mltfr_run_checkpoint(mltfr_comm *comm, const char *run_dir, char *p
                    "%s/checkpoints: there is no checkpoint: name one by --checkpoint FILE, or the "
                    "run by --set run.dir=DIR",
                    run_dir);
+    MLTFR_TRY(take_best(comm, run_dir, path, bytes));
 done:
     return st;
 }

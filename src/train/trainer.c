@@ -386,7 +386,6 @@ static mltfr_status finish(trainer *t)
     mltfr_loop_state ignored;
 
     if (t->loop.best_step == 0) {
-        mltfr_warn("no user has an item for validation: the last step is the result");
         t->loop.best_step = s->engine->at.step;
         t->loop.best_epoch = s->engine->at.epoch;
     }
@@ -395,11 +394,13 @@ static mltfr_status finish(trainer *t)
     mltfr_checkpoint_path(t->files.dir, t->loop.best_step, path, sizeof path);
     if (t->loop.best_step != s->engine->at.step)
         MLTFR_TRY(mltfr_checkpoint_read(s->engine, &ignored, NULL, s->digest, path));
-    if (is_warming_up(s->engine))
+    if (t->loop.best_epoch > 0 && is_warming_up(s->engine))
         mltfr_warn("the best epoch, %" PRId64 ", is one before the experts start "
                    "(train.warmup_epochs=%" PRId64 "): the result is the backbone's",
                    t->loop.best_epoch, s->set->train_warmup_epochs);
     MLTFR_TRY(mltfr_evaluate_engine(s->engine, s->data, MLTFR_SPLIT_VALID, &valid));
+    if (valid.users == 0)
+        mltfr_warn("no user has an item for validation: the last step is the result");
     MLTFR_TRY(mltfr_evaluate_engine(s->engine, s->data, MLTFR_SPLIT_TEST, &test));
     mltfr_report_metrics(&t->files, s->engine, "test", &test);
     const mltfr_result result = {&t->loop, &valid, &test, mltfr_seconds() - t->begin,
@@ -417,17 +418,25 @@ done:
     return st;
 }
 
-static bool has_ended(mltfr_comm *comm, const mltfr_settings *set, const char *how)
+/* A result of another configuration is no answer: that is an error, as it is for a checkpoint. */
+static mltfr_status look_for_end(mltfr_comm *comm, const mltfr_settings *set,
+                                 const mltfr_train_options *options, bool *ended)
 {
+    mltfr_status st = MLTFR_OK;
     mltfr_metrics test = {0};
     char best[PATH_BYTES];
 
-    if (strcmp(how, "auto") != 0 ||
-        !mltfr_run_files_ended(comm, set->run_dir, &test, best, sizeof best))
-        return false;
-    mltfr_note("%s: this run has ended; --resume=no starts anew", set->run_dir);
+    *ended = strcmp(options->resume, "auto") == 0 &&
+             mltfr_run_files_ended(comm, set->run_dir, &test, best, sizeof best);
+    if (!*ended)
+        goto done;
+    MLTFR_TRY(mltfr_checkpoint_of_run(comm, best, options->config));
+    mltfr_note("%s: this run has ended; --resume=no starts anew, --resume=FILE goes on from a "
+               "checkpoint",
+               set->run_dir);
     mltfr_run_files_say("test", &test);
-    return true;
+done:
+    return st;
 }
 
 mltfr_status mltfr_train(mltfr_comm *comm, const mltfr_settings *settings,
@@ -435,8 +444,10 @@ mltfr_status mltfr_train(mltfr_comm *comm, const mltfr_settings *settings,
 {
     mltfr_status st = MLTFR_OK;
     trainer t = {.options = options, .begin = mltfr_seconds()};
+    bool ended;
 
-    if (has_ended(comm, settings, options->resume))
+    MLTFR_TRY(look_for_end(comm, settings, options, &ended));
+    if (ended)
         goto done;
     MLTFR_TRY(mltfr_stop_begin(settings, mltfr_comm_rank(comm) == 0, &t.stop));
     MLTFR_TRY(mltfr_trace_file_begin(comm, settings));

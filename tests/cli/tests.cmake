@@ -46,6 +46,7 @@ mltfr_cli_test(NAME verb ARGS trian STATUS 2 NP 0 1 3 ERROR "unknown verb 'trian
 mltfr_cli_test(NAME option ARGS tokens --ouput=x STATUS 2 NP 0 3
   ERROR "unknown option '--ouput' of tokens .did you mean '--out'")
 mltfr_cli_test(NAME option_short ARGS -x STATUS 2 ERROR "unknown option '-x'")
+mltfr_cli_test(NAME option_cluster ARGS -np 4 STATUS 2 ERROR "unknown option '-n'")
 mltfr_cli_test(NAME option_needs ARGS train --config STATUS 2 ERROR "'--config' needs FILE")
 mltfr_cli_test(NAME option_flag ARGS train --quiet=1 STATUS 2 ERROR "'--quiet' takes no value")
 mltfr_cli_test(NAME option_word ARGS train --progress=dots STATUS 2 ERROR "dots is not allowed: must be auto.bar.lines.none")

@@ -45,6 +45,22 @@ hides alone "experts start"
 says other "the next validation is the best"
 ends_at other 60
 
+# A finished run says its result again, but not as an answer to other settings.
+train alone "${flat[@]}" model.experts=false
+says alone "alone: this run has ended"
+if "$program" train --set model.dim=16 --set filter.pool=64 --set run.dir=alone "${flat[@]/#/--set=}" \
+    --set=model.experts=false --set train.batch=32 >alone.log 2>&1; then
+    fail alone "is taken for a run of other settings"
+fi
+says alone "written with train.batch: 64, given now is 32"
+
+# Of a run that has not ended the best checkpoint is taken, not the newest.
+"$program" train --set model.dim=16 --set filter.pool=64 --set run.dir=part "${flat[@]/#/--set=}" \
+    --set run.stop_after=35 >part.log 2>&1 && fail part "is not stopped"
+ends_at part 35
+"$program" explain --set run.dir=part --users all >part.log 2>&1 && fail part "explains a checkpoint of the warm-up"
+says part "step 10"
+
 # Two items a user: none is left for validation.
 for ((user = 1; user <= 80; user++)); do
     echo "u$user i$((user % 20)) i$(((user + 1) % 20))"

@@ -9,6 +9,7 @@
 #include <mltfr/interactions.h>
 #include <mltfr/log.h>
 #include <mltfr/mem.h>
+#include <mltfr/selection.h>
 #include <mltfr/synthetic.h>
 
 #include <math.h>
@@ -459,9 +460,24 @@ static int teardown(void **state)
     return rmdir(directory) != 0 || mltfr_mem_now() != 0;
 }
 
+/* A name that stands twice would give all later ones the number of the one before. */
+static void test_names(void **state)
+{
+    char a[] = "a", b[] = "b", c[] = "c", x[] = "x", *names[] = {a, b, a, c}, *asked[] = {c, x};
+    int32_t number[2];
+
+    (void)state;
+    assert_int_equal(mltfr_names_match(asked, 2, names + 1, 3, number), MLTFR_OK);
+    assert_int_equal(number[0], 2);
+    assert_int_equal(number[1], -1);
+    assert_int_equal(mltfr_names_match(asked, 2, names, 4, number), MLTFR_E_DATA);
+    assert_non_null(strstr(mltfr_error_text, "the name 'a' is there twice"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_names),
         cmocka_unit_test(test_inter),
         cmocka_unit_test(test_csv),
         cmocka_unit_test(test_lines),

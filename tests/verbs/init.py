@@ -2,6 +2,7 @@
 fresh start draws it, and the same on three ranks."""
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -66,13 +67,27 @@ vectors = np.random.default_rng(1).normal(size=(3, 16)).astype("f4")
 with h5py.File("v.h5", "w") as f:
     f["vectors"] = vectors
     f["ids"] = ids
+with h5py.File("s.h5", "w") as f: # of one length, and ASCII
+    f["vectors"] = vectors.astype("f8")
+    f["ids"] = np.array(ids, dtype="S")
 np.save("w.npy", vectors)
 with open("w.txt", "w") as f:
     f.write("\n".join(ids) + "\n")
-for name in "v.h5", "w.npy":
+for name in "v.h5", "s.h5", "w.npy":
     said, given = start("given_" + name[0], "--set", "item.init=" + name)
     assert "2 of 91 items taken, 89 are fresh, 1 are no longer in the data" in said, said
     expected = fresh["params/item.weight"].copy()
     expected[fresh["ids"].index("i7")] = vectors[0]
     expected[0] = vectors[2]
     assert np.array_equal(given["params/item.weight"], expected)
+
+# Arrays with more in a row than there is room for.
+shutil.copy(f"{run}/planted.h5", "hostile.h5")
+with h5py.File("hostile.h5", "a") as f:
+    f.attrs.pop("checksums")
+    n = len(f["spaces/0/strings_offsets"])
+    del f["spaces/0/strings_offsets"]
+    f["spaces/0/strings_offsets"] = np.zeros((n, 4096), "i8")
+wrong = subprocess.run([program, "explain", "--set", f"run.dir={run}/run", "--set", "tokens.path=hostile.h5",
+                        "--users", "all"], capture_output=True, text=True)
+assert wrong.returncode == 1 and "has 2 dimensions, needed is 1" in wrong.stderr, wrong.stderr

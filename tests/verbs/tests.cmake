@@ -134,3 +134,7 @@ mltfr_cli_test(NAME data_split ARGS data d.csv --set data.split=random STATUS 2 
 mltfr_cli_test(NAME train_init_absent ARGS train --init none.h5 STATUS 1 NP 0 3 ERROR "--init: none.h5: No such file")
 mltfr_cli_test(NAME train_item_init_absent ARGS train --set item.init=none.npy STATUS 1
   ERROR "item.init: none.npy: No such file")
+
+mltfr_script_test(NAME verbs.moved TIMEOUT 120 LABELS cli
+  COMMAND bash ${CMAKE_CURRENT_LIST_DIR}/moved.sh $<TARGET_FILE:mltfr_dist>
+  ${CMAKE_CURRENT_BINARY_DIR}/verbs_moved ${PROJECT_SOURCE_DIR}/data/make_example.py)

@@ -13,6 +13,7 @@ os.chdir(work.name)
 
 open("semicolon.csv", "w").write("a;b;c\n1;2;3\n")
 open("my.yaml", "w").write("model: {dim: 16}\n")
+open("many.txt", "w").writelines(f"user {i}\n" for i in range(1, 22))
 open("empty.gguf", "w").close()
 header = "{'descr': '<f4', 'fortran_order': False, 'shape': (40, 8), }".ljust(117) + "\n"
 with open("table.npy", "wb") as f:
@@ -61,6 +62,7 @@ table = r"""
 1 | 'nobody' is no user of the data, and no file                  | explain --set run.dir=S --users nobody
 1 | name one by --checkpoint FILE, or the run by --set run.dir    | explain --users all
 2 | 0 is not allowed: must be a whole number from 1 on            | explain --set run.dir=S --users all --tokens=0
+2 | explain of 21 users needs --out FILE.json: up to 20 are shown  | explain --set run.dir=S --users many.txt
 2 | unknown option '--items' of explain                           | explain --set run.dir=S --items a
 2 | inspect needs FILE                                            | inspect
 1 | none.gguf: No such file                                       | inspect none.gguf
