@@ -59,8 +59,8 @@ typedef enum {
     MLTFR_CONTROL_GAUSSIAN, /**< each row N(mean, covariance) of its own LLM */
     /** Rows of anchors N(mean, covariance of the anchors) jointly for all LLMs: the covariance of
      *  two LLMs is that over the anchors both have (negative eigenvalues of the whole count as 0),
-     *  all tokens of an anchor get one row; all other rows as with gaussian, with their own mean
-     * and covariance. */
+     *  all tokens of an anchor get one row; all other rows as with gaussian, with a mean and
+     *  a covariance of their own. */
     MLTFR_CONTROL_GAUSSIAN_JOINT,
     MLTFR_CONTROL_SHUFFLE, /**< the kept rows of each LLM but the first are permuted */
     MLTFR_CONTROL_SCALE,   /**< Z of the first LLM times 10 after E10; Z_c and all keys stay */

@@ -85,15 +85,16 @@ mltfr_status app_make_directory(mltfr_comm *comm, const char *path);
 /* Write the text to a file as a whole: beside it first, then under its name. @collective{comm} */
 mltfr_status app_write(mltfr_comm *comm, const char *path, const mltfr_text *text);
 
-/* Rename, replacing what was there; both are in one directory.  @collective{comm} */
-mltfr_status app_rename(mltfr_comm *comm, const char *from, const char *to);
-
-/* The same of a file that `write` makes of `what`, under the name that it is given.
- * @collective{comm} */
+/* The same of a file that `write` makes of `what` under the name it is given.  @collective{comm} */
 typedef mltfr_status app_writer(mltfr_comm *comm, const char *path, const void *what);
 mltfr_status app_write_by(mltfr_comm *comm, const char *path, app_writer *write, const void *what);
+
+/* The same of the planted example with its token spaces.  @collective{comm} */
 mltfr_status app_synthetic_write(mltfr_comm *comm, const char *path,
                                  const mltfr_synthetic_spec *spec);
+
+/* Rename, replacing what was there; both are in one directory.  @collective{comm} */
+mltfr_status app_rename(mltfr_comm *comm, const char *from, const char *to);
 
 /* "path.part": what a file is called until it is whole.  As below. */
 mltfr_status app_part(const char *path, char **out);

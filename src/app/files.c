@@ -153,20 +153,6 @@ static mltfr_status write_text(const char *path, const mltfr_text *text)
     return whole ? MLTFR_OK : mltfr_fail(MLTFR_E_IO, "%s: %s", path, strerror(errno));
 }
 
-mltfr_status app_write(mltfr_comm *comm, const char *path, const mltfr_text *text)
-{
-    mltfr_status st;
-    char *part = NULL;
-
-    MLTFR_AGREE(comm, text->st);
-    MLTFR_AGREE(comm, app_part(path, &part));
-    MLTFR_AGREE(comm, mltfr_comm_rank(comm) == 0 ? write_text(part, text) : MLTFR_OK);
-    MLTFR_TRY(app_rename(comm, part, path));
-done:
-    MLTFR_FREE(part);
-    return st;
-}
-
 mltfr_status app_write_by(mltfr_comm *comm, const char *path, app_writer *write, const void *what)
 {
     mltfr_status st;
@@ -180,6 +166,21 @@ mltfr_status app_write_by(mltfr_comm *comm, const char *path, app_writer *write,
     MLTFR_TRY(app_rename(comm, part, path));
 done:
     MLTFR_FREE(part);
+    return st;
+}
+
+static mltfr_status write_by_first(mltfr_comm *comm, const char *path, const void *text)
+{
+    return mltfr_comm_agree(comm, mltfr_comm_rank(comm) == 0 ? write_text(path, text) : MLTFR_OK);
+}
+
+mltfr_status app_write(mltfr_comm *comm, const char *path, const mltfr_text *text)
+{
+    mltfr_status st;
+
+    MLTFR_AGREE(comm, text->st);
+    MLTFR_TRY(app_write_by(comm, path, write_by_first, text));
+done:
     return st;
 }
 

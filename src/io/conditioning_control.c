@@ -1,14 +1,17 @@
 /* tokens.control: tables that take the place of those that were read, after E5 and before E7, so
  * that everything later treats them alike.  A rank makes the rows of its own tokens.
  *
- * gaussian        row of token i = mu_k + z_i S_k^1/2, with the mean and the covariance of the
- * LLM's kept rows; nothing joins the LLMs. gaussian-joint  rows of anchor a = mu_k^a + z_a G_k: one
- * draw z_a, sum D_k wide, for all LLMs, G = J^1/2 = [G_1 .. G_K], J_jl = mean of x_j^T x_l over the
- * anchors that j and l both have (x_k: the anchor's row less the mean mu_k^a of all anchors of k).
- * Where LLMs lack different anchors J need not be a covariance: negative eigenvalues count as 0.
- * All tokens of an anchor (those that differ in case only) get the one row: what they differ by is
- * lost.  Other rows are drawn as in `gaussian`, with their own mean and covariance. shuffle the
- * kept rows of each LLM but the first trade places.
+ * gaussian: row of token i = mu_k + z_i S_k^1/2, with the mean and the covariance of the LLM's kept
+ * rows; nothing joins the LLMs.
+ *
+ * gaussian-joint: rows of anchor a = mu_k^a + z_a G_k: one draw z_a, sum D_k wide, for all LLMs,
+ * G = J^1/2 = [G_1 .. G_K], J_jl = mean of x_j^T x_l over the anchors that j and l both have (x_k:
+ * the anchor's row less the mean mu_k^a of all anchors of k).  Where LLMs lack different anchors J
+ * need not be a covariance: negative eigenvalues count as 0.  All tokens of an anchor (those that
+ * differ in case only) get the one row: what they differ by is lost.  Other rows are drawn as in
+ * `gaussian`, with their own mean and covariance.
+ *
+ * shuffle: the kept rows of each LLM but the first trade places.
  *
  * z is a hash of (seed, LLM or all, token or anchor, column); roots are the symmetric ones, which
  * unlike eigenvectors do not depend on the grid beyond rounding. */

@@ -242,23 +242,33 @@ done:
     return st;
 }
 
+/* May a run with this configuration, if there is one, go on from the file? */
+static mltfr_status check_config(mltfr_file *f, const char *config)
+{
+    mltfr_status st = MLTFR_OK;
+    char *then = NULL;
+
+    MLTFR_TRY(mltfr_file_get_text(f, "/", "config", &then));
+    if (config != NULL)
+        MLTFR_TRY(mltfr_checkpoint_compare(mltfr_file_path(f), then, config));
+done:
+    MLTFR_FREE(then);
+    return st;
+}
+
 /* Is it of a run like this one?  A run does not pass over what is whole, but not its own. */
 static mltfr_status check_run(mltfr_file *f, const char *config, uint64_t digest)
 {
     mltfr_status st = MLTFR_OK;
     int64_t written_with;
-    char *then = NULL;
 
     MLTFR_TRY(mltfr_file_get_i64(f, "/", "input_digest", &written_with));
-    MLTFR_TRY(mltfr_file_get_text(f, "/", "config", &then));
-    if (config != NULL)
-        MLTFR_TRY(mltfr_checkpoint_compare(mltfr_file_path(f), then, config));
+    MLTFR_TRY(check_config(f, config));
     if ((uint64_t)written_with != digest)
         st = mltfr_fail(config != NULL ? MLTFR_E_USAGE : MLTFR_E_DATA,
                         "%s: written with other interactions or token spaces than are given now",
                         mltfr_file_path(f));
 done:
-    MLTFR_FREE(then);
     return st;
 }
 
@@ -266,16 +276,11 @@ mltfr_status mltfr_checkpoint_of_run(mltfr_comm *comm, const char *path, const c
 {
     mltfr_status st = MLTFR_OK;
     mltfr_file *file = NULL;
-    char *then = NULL;
 
     if (mltfr_file_open(comm, path, &file) != MLTFR_OK)
         return MLTFR_OK;
-    st = mltfr_file_get_text(file, "/", "config", &then);
-    if (st == MLTFR_OK)
-        st = mltfr_checkpoint_compare(path, then, config);
-    MLTFR_AGREE(comm, st);
+    MLTFR_AGREE(comm, check_config(file, config));
 done:
-    MLTFR_FREE(then);
     mltfr_file_destroy(&file);
     return st;
 }

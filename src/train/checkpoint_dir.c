@@ -37,23 +37,24 @@ static int by_step(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Up to `most` steps into `steps`, if there is one; how many checkpoints there are, -1 for an
- * error. */
-static int64_t scan(DIR *directory, int64_t *steps, int64_t most)
+/* Up to `most` steps into `steps`, if there is one; count: of all checkpoints there are. */
+static mltfr_status scan(DIR *directory, const char *path, int64_t *steps, int64_t most,
+                         int64_t *count)
 {
-    int64_t count = 0;
-
+    *count = 0;
     rewinddir(directory);
     for (;;) {
         errno = 0;
         const struct dirent *d = readdir(directory);
+        if (d == NULL && errno != 0)
+            return mltfr_fail(MLTFR_E_IO, "%s: %s", path, strerror(errno));
         if (d == NULL)
-            return errno == 0 ? count : -1;
+            return MLTFR_OK;
         if (step_of(d->d_name) < 0)
             continue;
-        if (count < most)
-            steps[count] = step_of(d->d_name);
-        count++;
+        if (*count < most)
+            steps[*count] = step_of(d->d_name);
+        ++*count;
     }
 }
 
@@ -64,6 +65,7 @@ static mltfr_status list(const char *run_dir, int64_t **steps, int64_t *count)
     mltfr_status st = MLTFR_OK;
     char path[PATH_BYTES];
     DIR *directory;
+    int64_t most;
 
     *steps = NULL;
     *count = 0;
@@ -73,16 +75,10 @@ static mltfr_status list(const char *run_dir, int64_t **steps, int64_t *count)
         return MLTFR_OK;
     if (directory == NULL)
         return mltfr_fail(MLTFR_E_IO, "%s: %s", path, strerror(errno));
-    const int64_t most = scan(directory, NULL, 0);
-
-    if (most < 0)
-        MLTFR_FAIL(MLTFR_E_IO, "%s: %s", path, strerror(errno));
+    MLTFR_TRY(scan(directory, path, NULL, 0, &most));
     MLTFR_TRY(MLTFR_NEW(*steps, most));
-    const int64_t now = scan(directory, *steps, most); /* there may be more by now */
-
-    if (now < 0)
-        MLTFR_FAIL(MLTFR_E_IO, "%s: %s", path, strerror(errno));
-    *count = now < most ? now : most;
+    MLTFR_TRY(scan(directory, path, *steps, most, count)); /* there may be more by now */
+    *count = *count < most ? *count : most;
     qsort(*steps, (size_t)*count, sizeof **steps, by_step);
 done:
     closedir(directory);
