@@ -8,7 +8,7 @@ if(MLTFR_FUZZ)
     message(FATAL_ERROR "MLTFR_FUZZ needs clang: use -DCMAKE_C_COMPILER=clang")
   endif()
   file(GLOB fuzzed CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/io/table*.c)
-  foreach(source status mem log)
+  foreach(source status mem log watchdog)
     list(APPEND fuzzed ${PROJECT_SOURCE_DIR}/src/base/${source}.c)
   endforeach()
   # At -O1 no loop is vectorised, which clang would warn of.
