@@ -11,12 +11,12 @@ function(mltfr_fault_test topic)
       list(APPEND labels asan)
     endif()
     mltfr_test_properties(${name} "${T_TIMEOUT}" ${labels})
-    set_tests_properties(${name} PROPERTIES PROCESSORS 2)
+    mltfr_ranks(${name} ${np})
   endforeach()
 endfunction()
 
 foreach(program checkpoint damage faults)
-  mltfr_test_program(test.fault.${program} ${PROJECT_SOURCE_DIR}/tests/mpi/train_${program}.c
+  mltfr_mpi_program(test.fault.${program} ${PROJECT_SOURCE_DIR}/tests/mpi/train_${program}.c
     mltfr_planted mltfr_train)
   target_include_directories(test.fault.${program} PRIVATE ${PROJECT_SOURCE_DIR}/src/train)
 endforeach()

@@ -28,7 +28,7 @@ foreach(model plain experts sampled bce)
     add_test(NAME ${name}
       COMMAND ${MLTFR_MPIEXEC} ${np} $<TARGET_FILE:test.train.memory> ${model})
     mltfr_test_properties(${name} "" mpi np${np})
-    set_tests_properties(${name} PROPERTIES PROCESSORS 2)
+    mltfr_ranks(${name} ${np})
   endforeach()
 endforeach()
 foreach(ranks 0 2, x 5000)

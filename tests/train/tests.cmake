@@ -12,7 +12,7 @@ mltfr_mpi_test(NAME train.golden SOURCE ${PROJECT_SOURCE_DIR}/tests/mpi/train_go
   NP 1 2 3 4 LIBS mltfr_golden mltfr_train)
 
 # The same bits: the run on one rank is the fixture that the others are compared with.
-mltfr_test_program(test.train.bits ${PROJECT_SOURCE_DIR}/tests/mpi/train_bits.c mltfr_planted
+mltfr_mpi_program(test.train.bits ${PROJECT_SOURCE_DIR}/tests/mpi/train_bits.c mltfr_planted
   mltfr_train)
 set(bits_directory ${CMAKE_CURRENT_BINARY_DIR}/train_bits)
 file(MAKE_DIRECTORY ${bits_directory})
@@ -26,13 +26,15 @@ function(mltfr_bits_test topic)
   list(TRANSFORM T_ARGS REPLACE "^(np|cut)" "${bits_directory}/${T_VARIANT}.\\1")
   list(TRANSFORM T_NEEDS PREPEND ${T_VARIANT}_)
   set(labels mpi np${T_NP})
-  if(T_NP LESS_EQUAL 2)
+  # With sanitizers: of the restarts one of each kind of backbone is enough, they take minutes.
+  if(T_NP LESS_EQUAL 2 AND (topic MATCHES "^np" OR T_VARIANT MATCHES "^(few|gru4rec)$"))
     list(APPEND labels asan)
   endif()
   add_test(NAME ${name}
     COMMAND ${MLTFR_MPIEXEC} ${T_NP} $<TARGET_FILE:test.train.bits> ${T_VARIANT} ${T_ARGS})
   mltfr_test_properties(${name} "" ${labels})
-  set_tests_properties(${name} PROPERTIES PROCESSORS 2 FIXTURES_REQUIRED "${T_NEEDS}")
+  mltfr_ranks(${name} ${T_NP})
+  set_tests_properties(${name} PROPERTIES FIXTURES_REQUIRED "${T_NEEDS}")
   if(T_MAKES)
     set_tests_properties(${name} PROPERTIES FIXTURES_SETUP ${T_VARIANT}_${T_MAKES})
   endif()
@@ -61,9 +63,11 @@ endforeach()
 mltfr_mpi_test(NAME train.finite SOURCE ${PROJECT_SOURCE_DIR}/tests/mpi/train_finite.c NP 1 3
   LIBS mltfr_planted mltfr_train ARGS ${CMAKE_CURRENT_BINARY_DIR}/train_finite)
 target_include_directories(test.train.finite PRIVATE ${PROJECT_SOURCE_DIR}/src/train)
+# SLOW: gradient runs the code of train.golden a hundred times.
+set(slow_gradient SLOW)
 foreach(topic gradient method steady diagnose)
   mltfr_mpi_test(NAME train.${topic} SOURCE ${PROJECT_SOURCE_DIR}/tests/mpi/train_${topic}.c
-    NP 1 2 3 LIBS mltfr_golden mltfr_planted mltfr_train)
+    NP 1 2 3 LIBS mltfr_golden mltfr_planted mltfr_train ${slow_${topic}})
   target_include_directories(test.train.${topic} PRIVATE ${PROJECT_SOURCE_DIR}/src/train)
 endforeach()
 mltfr_unit_test(NAME train.stop SOURCE ${PROJECT_SOURCE_DIR}/tests/unit/train_stop.c LIBS mltfr_train)
