@@ -31,7 +31,7 @@ endfunction()
 function(mltfr_mpi_program target source)
   mltfr_test_program(${target} ${source} ${ARGN} MPI::MPI_C)
   if(MLTFR_SANITIZE)
-    target_sources(${target} PRIVATE ${PROJECT_SOURCE_DIR}/tests/support/keep_plugins.c)
+    target_sources(${target} PRIVATE ${PROJECT_SOURCE_DIR}/tests/support/mpi_leaks.c)
   endif()
 endfunction()
 

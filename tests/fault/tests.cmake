@@ -15,9 +15,13 @@ function(mltfr_fault_test topic)
   endforeach()
 endfunction()
 
-foreach(program checkpoint damage faults)
+foreach(program checkpoint damage)
   mltfr_mpi_program(test.fault.${program} ${PROJECT_SOURCE_DIR}/tests/mpi/train_${program}.c
     mltfr_planted mltfr_train)
+endforeach()
+mltfr_test_program(test.fault.faults ${PROJECT_SOURCE_DIR}/tests/mpi/train_faults.c mltfr_planted
+  mltfr_train)
+foreach(program checkpoint damage faults)
   target_include_directories(test.fault.${program} PRIVATE ${PROJECT_SOURCE_DIR}/src/train)
 endforeach()
 mltfr_fault_test(checkpoint PROGRAM checkpoint NP 1 2 3)

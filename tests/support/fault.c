@@ -290,6 +290,15 @@ PUBLIC int fclose(FILE *file)
 
 /* ---- MPI ----------------------------------------------------------------------------------- */
 
+/* With AddressSanitizer: here plugins are unloaded that have left allocations behind
+   (mpi_leaks.c), and only the whole stack, which is slow to follow, has a name to suppress. */
+const char *__asan_default_options(void);
+
+PUBLIC const char *__asan_default_options(void)
+{
+    return "fast_unwind_on_malloc=0";
+}
+
 PUBLIC int MPI_Init(int *argc, char ***argv)
 {
     const int code = PMPI_Init(argc, argv);

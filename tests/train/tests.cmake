@@ -26,8 +26,7 @@ function(mltfr_bits_test topic)
   list(TRANSFORM T_ARGS REPLACE "^(np|cut)" "${bits_directory}/${T_VARIANT}.\\1")
   list(TRANSFORM T_NEEDS PREPEND ${T_VARIANT}_)
   set(labels mpi np${T_NP})
-  # With sanitizers: of the restarts one of each kind of backbone is enough, they take minutes.
-  if(T_NP LESS_EQUAL 2 AND (topic MATCHES "^np" OR T_VARIANT MATCHES "^(few|gru4rec)$"))
+  if(T_NP LESS_EQUAL 2)
     list(APPEND labels asan)
   endif()
   add_test(NAME ${name}
