@@ -185,6 +185,7 @@ make_spaces() {
     echo "spaces  $1"
     job_run "${launch[@]}" "${program[@]}" tokens --config "$out/spaces/$1.yaml" \
         "${settings[@]/#/--set=}" --out "$file" >"$out/spaces/$1.log" 2>&1 || rc=$?
+    ((rc <= 128)) || die 75 "spaces $1: stopped"
     ((rc == 0)) || die "$rc" "spaces $1: $(tail -n 1 "$out/spaces/$1.log")"
 }
 
@@ -306,7 +307,7 @@ read_options() {
 choose_launcher() {
     local ranks=${RANKS:-1}
     if [[ -z ${MLTFR_LAUNCH-} && -z ${SLURM_JOB_ID-} ]]; then
-        MLTFR_LAUNCH="mpirun -q -np $ranks --bind-to none"
+        MLTFR_LAUNCH="setsid mpirun -q -np $ranks --bind-to none" # mpirun would end at a terminal's INT
         ((ranks > 1)) || MLTFR_LAUNCH='env'
     fi
     job_begin "$ranks"

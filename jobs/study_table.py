@@ -227,6 +227,8 @@ def main():
     sets = {folder.name: read_runs(folder, args.reference, pathlib.Path(args.runs))
             for folder in folders if not args.data or folder.name in args.data}
     sets = {data: runs for data, runs in sets.items() if runs}
+    if not any(args.reference in runs for runs in sets.values()):
+        print(f"study_table.py: no finished run of {args.reference} (--reference): no differences", file=sys.stderr)
     print_means(sets, list(dict.fromkeys(["hr@10", "ndcg@10", args.metric])))
     print_differences(sets, args.reference, args.metric, args.resamples, args.seed)
     for data, runs in sets.items():

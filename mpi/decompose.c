@@ -11,6 +11,7 @@
 #include <mltfr/rng.h>
 #include <mltfr/watchdog.h>
 
+#include <limits.h>
 #include <math.h>
 
 void pdsyevd_(const char *, const char *, const int *, double *, const int *, const int *,
@@ -169,28 +170,61 @@ static int64_t extra_work(const mltfr_matrix *S)
     return 8 * (S->rows + S->cols) + p * (nb + q) + nb * (p + q + 2 * nb);
 }
 
-/* What one rank does: -S gives the eigenvalues in falling order. */
-static mltfr_status decompose(mltfr_matrix *S, double *lam, mltfr_matrix *V, int *info)
+/* A rank's workspace.  It is taken before the call, which all ranks of the grid must come to. */
+typedef struct {
+    double *work;
+    int *iwork, lwork, liwork;
+} workspace;
+
+static void workspace_free(workspace *w)
+{
+    MLTFR_FREE(w->work);
+    MLTFR_FREE(w->iwork);
+}
+
+/* ScaLAPACK counts the workspace in ints, and does not look whether they overflow.  @local */
+static mltfr_status check_order(const mltfr_matrix *S)
+{
+    if (2. * (double)S->local_rows * (double)S->local_cols + 16. * (double)S->rows +
+            (double)extra_work(S) <=
+        INT_MAX)
+        return MLTFR_OK;
+    return mltfr_fail(MLTFR_E_USAGE,
+                      "eigenvectors of a matrix of order %lld are more than ScaLAPACK can count on "
+                      "%d ranks: more ranks, or fewer or narrower token tables, are needed",
+                      (long long)S->rows, S->grid->down * S->grid->across);
+}
+
+/* Asks the other ranks of the grid what they need. */
+static mltfr_status take_workspace(mltfr_matrix *S, double *lam, mltfr_matrix *V, workspace *w)
 {
     mltfr_status st = MLTFR_OK;
-    double *work = NULL, need = 0;
-    int *iwork = NULL, ineed = 0;
+    double need = 0;
+    int ineed = 0;
 
     if (!mltfr_grid_inside(S->grid))
-        goto done;
+        return MLTFR_OK;
+    call_pdsyevd(S, lam, V, &need, -1, &ineed, -1);
+    w->lwork = mltfr_count_to_int((int64_t)need + extra_work(S));
+    w->liwork = mltfr_count_to_int(ineed + 7 * S->rows + 8 * S->grid->across + 2);
+    MLTFR_TRY(MLTFR_NEW(w->work, w->lwork));
+    MLTFR_TRY(MLTFR_NEW(w->iwork, w->liwork));
+done:
+    return st;
+}
+
+/* What one rank does: -S gives the eigenvalues in falling order. */
+static int decompose(mltfr_matrix *S, double *lam, mltfr_matrix *V, workspace *w)
+{
+    int info;
+
+    if (!mltfr_grid_inside(S->grid))
+        return 0;
     negate(S);
-    *info = call_pdsyevd(S, lam, V, &need, -1, &ineed, -1);
-    int lwork = mltfr_count_to_int((int64_t)need + extra_work(S));
-    int liwork = mltfr_count_to_int(ineed + 7 * S->rows + 8 * S->grid->across + 2);
-    MLTFR_TRY(MLTFR_NEW(work, lwork));
-    MLTFR_TRY(MLTFR_NEW(iwork, liwork));
-    *info = call_pdsyevd(S, lam, V, work, lwork, iwork, liwork);
+    info = call_pdsyevd(S, lam, V, w->work, w->lwork, w->iwork, w->liwork);
     for (int64_t i = 0; i < S->rows; i++)
         lam[i] = -lam[i];
-done:
-    MLTFR_FREE(work);
-    MLTFR_FREE(iwork);
-    return st;
+    return info;
 }
 
 /* One call does it all and shows no progress: slow processors have a GF/s a rank. */
@@ -204,15 +238,17 @@ mltfr_status mltfr_matrix_eigen(mltfr_matrix *S, double *lam, mltfr_matrix *V)
     mltfr_status st = MLTFR_OK;
     mltfr_grid *g = S->grid;
     probe p = {0};
+    workspace w = {0};
     double basis, residual, n = (double)S->rows;
-    int info = 0;
+    int info;
 
     MLTFR_AGREE(g->comm, mltfr_matrix_check_finite(S, "a symmetric matrix"));
+    MLTFR_AGREE(g->comm, check_order(S));
     MLTFR_TRY(probe_begin(S, true, &p));
+    MLTFR_AGREE(g->comm, take_workspace(S, lam, V, &w));
     allow(g, 6 * n * n * n);
-    MLTFR_AGREE(g->comm, decompose(S, lam, V, &info));
+    info = mltfr_grid_agree_info(g, decompose(S, lam, V, &w));
     mltfr_grid_count(g, 6 * n * n * n);
-    info = mltfr_grid_agree_info(g, info);
     if (info > 0)
         MLTFR_FAIL(MLTFR_E_NUMERIC, "eigenvalues of a matrix of order %lld: pdsyevd gives %d",
                    (long long)S->rows, info);
@@ -223,6 +259,7 @@ mltfr_status mltfr_matrix_eigen(mltfr_matrix *S, double *lam, mltfr_matrix *V)
                fmax(p.size, fmax(fabs(lam[0]), fabs(lam[S->rows - 1]))), basis);
 done:
     allow(g, 0);
+    workspace_free(&w);
     probe_destroy(&p);
     return st;
 }
@@ -239,21 +276,17 @@ static int call_pdgesvd(mltfr_matrix *A, double *s, mltfr_matrix *U, mltfr_matri
     return info;
 }
 
-/* What one rank does. */
-static mltfr_status split(mltfr_matrix *A, double *s, mltfr_matrix *U, mltfr_matrix *Vt, int *info)
+/* As take_workspace. */
+static mltfr_status take_split_workspace(mltfr_matrix *A, double *s, mltfr_matrix *U,
+                                         mltfr_matrix *Vt, workspace *w)
 {
-    mltfr_status st = MLTFR_OK;
-    double *work = NULL, need = 0;
+    double need = 0;
 
     if (!mltfr_grid_inside(A->grid))
-        goto done;
-    *info = call_pdgesvd(A, s, U, Vt, &need, -1);
-    int lwork = mltfr_count_to_int((int64_t)need + extra_work(A));
-    MLTFR_TRY(MLTFR_NEW(work, lwork));
-    *info = call_pdgesvd(A, s, U, Vt, work, lwork);
-done:
-    MLTFR_FREE(work);
-    return st;
+        return MLTFR_OK;
+    call_pdgesvd(A, s, U, Vt, &need, -1);
+    w->lwork = mltfr_count_to_int((int64_t)need + extra_work(A));
+    return MLTFR_NEW(w->work, w->lwork);
 }
 
 mltfr_status mltfr_matrix_svd(mltfr_matrix *A, double *s, mltfr_matrix *U, mltfr_matrix *Vt)
@@ -261,15 +294,18 @@ mltfr_status mltfr_matrix_svd(mltfr_matrix *A, double *s, mltfr_matrix *U, mltfr
     mltfr_status st = MLTFR_OK;
     mltfr_grid *g = A->grid;
     probe p = {0};
+    workspace w = {0};
     double left, right, residual, m = (double)A->rows, n = (double)U->cols;
     int info = 0;
 
     MLTFR_AGREE(g->comm, mltfr_matrix_check_finite(A, "a matrix"));
     MLTFR_TRY(probe_begin(A, false, &p));
+    MLTFR_AGREE(g->comm, take_split_workspace(A, s, U, Vt, &w));
     allow(g, 20 * m * n * n);
-    MLTFR_AGREE(g->comm, split(A, s, U, Vt, &info));
-    mltfr_grid_count(g, 4 * m * m * n + 22 * n * n * n);
+    if (mltfr_grid_inside(g))
+        info = call_pdgesvd(A, s, U, Vt, w.work, w.lwork);
     info = mltfr_grid_agree_info(g, info);
+    mltfr_grid_count(g, 4 * m * m * n + 22 * n * n * n);
     if (info > 0)
         MLTFR_FAIL(MLTFR_E_NUMERIC, "singular values of a matrix of %lld x %lld: pdgesvd gives %d",
                    (long long)A->rows, (long long)A->cols, info);
@@ -280,6 +316,7 @@ mltfr_status mltfr_matrix_svd(mltfr_matrix *A, double *s, mltfr_matrix *U, mltfr
     st = judge("singular vectors", A, residual, fmax(p.size, s[0]), fmax(left, right));
 done:
     allow(g, 0);
+    workspace_free(&w);
     probe_destroy(&p);
     return st;
 }

@@ -72,6 +72,17 @@ static mltfr_status no_attr(mltfr_file *f, const char *object, const char *name)
                       object, name);
 }
 
+/* A single value: there is room for no more. */
+static bool is_one(hid_t attr)
+{
+    hid_t space = H5Aget_space(attr);
+    bool one = space >= 0 && H5Sget_simple_extent_npoints(space) == 1;
+
+    if (space >= 0)
+        H5Sclose(space);
+    return one;
+}
+
 static mltfr_status get_number(mltfr_file *f, const char *object, const char *name, hid_t type,
                                void *out)
 {
@@ -81,7 +92,7 @@ static mltfr_status get_number(mltfr_file *f, const char *object, const char *na
     if (at >= 0)
         attr = H5Aopen(at, name, H5P_DEFAULT);
     if (attr >= 0)
-        good = H5Aread(attr, type, out) >= 0;
+        good = is_one(attr) && H5Aread(attr, type, out) >= 0;
     if (attr >= 0)
         H5Aclose(attr);
     if (at >= 0)
@@ -127,7 +138,7 @@ mltfr_status mltfr_file_get_text(mltfr_file *file, const char *object, const cha
     *out = NULL;
     if (at >= 0)
         attr = H5Aopen(at, name, H5P_DEFAULT);
-    if (attr >= 0)
+    if (attr >= 0 && is_one(attr))
         type = H5Aget_type(attr);
     if (type >= 0 && H5Tget_class(type) == H5T_STRING)
         st = read_text(attr, type, out);

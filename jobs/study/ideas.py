@@ -4,8 +4,8 @@ E1-E4) on packed rows with the full softmax, and one change at a time.  docs/res
 
     ideas.py IDEA --data beauty.txt [--spaces spaces.h5] [--epochs 16] [--set NAME=VALUE ...]
 
-IDEA is a class at the end of this file; its docstring says what it changes.  Validation is printed every second
-epoch from the 6th and 12th on, and the last line has the test figures of the epoch that validated best.
+IDEA is a class at the end of this file; its docstring says what it changes.  Validation is printed after
+epoch 6 and every second one from 12 on, and the last line has the test figures of the epoch that validated best.
 """
 import argparse
 import math

@@ -24,33 +24,27 @@ done:
     return st;
 }
 
-/* Does --set name token spaces?  They take the place of the tables of the checkpoint's run. */
-static bool names_spaces(const app_request *request)
-{
-    static const char key[] = "tokens.path=";
-
-    for (int i = 0; i < request->set_count; i++)
-        if (strncmp(request->sets[i], key, sizeof key - 1) == 0)
-            return true;
-    return false;
-}
-
-/* The checkpoint's configuration, and --config and --set on top of it. */
+/* The checkpoint's configuration, and --config and --set on top of it.  Token spaces that these
+ * name take the place of the tables of the checkpoint's run. */
 static mltfr_status configure(mltfr_comm *comm, const app_request *request, const char *checkpoint,
                               mltfr_config **out)
 {
     mltfr_status st;
     char *yaml = NULL;
+    mltfr_config *own = NULL;
 
     MLTFR_TRY(configuration_of(comm, checkpoint, &yaml));
     MLTFR_AGREE(comm, mltfr_config_create(out));
     MLTFR_AGREE(comm, mltfr_config_read(*out, checkpoint, yaml));
-    if (names_spaces(request))
+    MLTFR_AGREE(comm, mltfr_config_create(&own));
+    MLTFR_TRY(app_configure(comm, request, own));
+    if (mltfr_config_settings(own)->tokens_path[0] != '\0')
         MLTFR_AGREE(comm, mltfr_config_set(*out, "tokens.tables=[]"));
     MLTFR_TRY(app_configure(comm, request, *out));
     MLTFR_TRY(app_require(comm, "data.path", mltfr_config_settings(*out)->data_path));
     MLTFR_TRY(app_find_spaces(comm, *out, NULL, false));
 done:
+    mltfr_config_destroy(&own);
     MLTFR_FREE(yaml);
     return st;
 }

@@ -39,9 +39,12 @@ static mltfr_status say_format(mltfr_file *file)
     char *value = NULL;
 
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        if (!mltfr_file_has_attr(file, "/", names[i]))
+        st = mltfr_file_get_text(file, "/", names[i], &value);
+        if (st == MLTFR_E_DATA) { /* there is none, or another program's of another type */
+            st = MLTFR_OK;
             continue;
-        MLTFR_TRY(mltfr_file_get_text(file, "/", names[i], &value));
+        }
+        MLTFR_TRY(st);
         mltfr_say("%s: %s", names[i], value);
         MLTFR_FREE(value);
     }

@@ -72,8 +72,12 @@ done:
 static mltfr_status check_table(const golden_table *t, const mltfr_shape *T, int64_t specials,
                                 int64_t offsets, int64_t bytes)
 {
-    if (T->ndim == 2 && specials == t->rows && offsets == t->rows + 1 &&
-        t->offsets[t->rows] == bytes)
+    bool good = T->ndim == 2 && specials == t->rows && offsets == t->rows + 1 &&
+                t->offsets[0] == 0 && t->offsets[t->rows] == bytes;
+
+    for (int64_t i = 0; good && i < t->rows; i++)
+        good = t->offsets[i] <= t->offsets[i + 1];
+    if (good)
         return MLTFR_OK;
     return mltfr_fail(MLTFR_E_DATA, "golden table %s: arrays do not fit together", t->name);
 }

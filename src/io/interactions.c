@@ -3,6 +3,7 @@
  *      rank 0   file -> rows -> sequences --+--> rank 1 ... N-1: the same sequences */
 #include "interactions_impl.h"
 
+#include <mltfr/log.h>
 #include <mltfr/mem.h>
 
 mltfr_status mltfr_interactions_parse(const mltfr_settings *settings, mltfr_interactions **out)
@@ -123,6 +124,9 @@ mltfr_status mltfr_interactions_read(mltfr_comm *comm, const mltfr_settings *set
     *out = NULL;
     MLTFR_AGREE(comm, root ? find_form(settings, &hdf5) : MLTFR_OK);
     mltfr_comm_bcast(comm, &hdf5, sizeof hdf5, 0);
+    if (hdf5 && settings->data_ties == MLTFR_DATA_TIES_SHUFFLED)
+        mltfr_warn("%s: data.ties: shuffled has no effect on this form, which keeps its order",
+                   settings->data_path);
     if (hdf5)
         MLTFR_TRY(mltfr_interactions_load(comm, settings->data_path, &data));
     else

@@ -4,6 +4,7 @@
 #include "interactions_impl.h"
 
 #include <mltfr/mem.h>
+#include <mltfr/watchdog.h>
 
 #include <errno.h>
 #include <stdarg.h>
@@ -55,11 +56,14 @@ static mltfr_status read_all(FILE *file, const char *path, char **data, int64_t 
     mltfr_status st = MLTFR_OK;
     struct stat info;
     int64_t room = 4096, used = 0, n;
+    const int64_t most = 1 << 20; /* at a time, so that a slow source is seen to get on */
 
     if (fstat(fileno(file), &info) == 0 && S_ISREG(info.st_mode) && info.st_size >= room)
         room = info.st_size + 1; /* one more, so that the end shows in the first read */
     MLTFR_TRY(mltfr_alloc(data, (size_t)room + 1, 1));
-    while ((n = (int64_t)fread(*data + used, 1, (size_t)(room - used), file)) > 0) {
+    while ((n = (int64_t)fread(*data + used, 1, (size_t)(room - used < most ? room - used : most),
+                               file)) > 0) {
+        mltfr_watchdog_go_on();
         used += n;
         if (used == room)
             MLTFR_TRY(widen(data, used, &room));

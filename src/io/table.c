@@ -174,7 +174,7 @@ mltfr_status mltfr_table_load(const char *path, const void *data, size_t bytes, 
     if (strcmp(first->format, "GGUF") == 0)
         MLTFR_TRY(mltfr_gguf_read_vocab(first, &t->vocab));
     else if (data == NULL)
-        MLTFR_TRY(mltfr_table_vocab_beside(first->image.path, &t->vocab));
+        MLTFR_TRY(mltfr_table_vocab_beside(mltfr_image_first(&first->image), &t->vocab));
     *out = t;
     t = NULL;
 done:

@@ -55,6 +55,8 @@ mltfr_status mltfr_image_borrow(const char *name, const void *data, size_t bytes
 mltfr_status mltfr_image_join(const char *name, mltfr_image *pieces, int64_t count,
                               mltfr_image *out);
 void mltfr_image_close(mltfr_image *image);
+/** Path of the file, or of the first of its pieces.  @local */
+const char *mltfr_image_first(const mltfr_image *image);
 /* Bytes that are not needed soon no longer count as this process's memory; reading them again
  * brings them back. */
 void mltfr_image_forget(const mltfr_image *image, size_t offset, size_t bytes);

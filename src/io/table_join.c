@@ -78,6 +78,11 @@ done:
     return st;
 }
 
+const char *mltfr_image_first(const mltfr_image *image)
+{
+    return image->join != NULL ? image->join->pieces[0].path : image->path;
+}
+
 const uint8_t *mltfr_image_span(const mltfr_image *image, size_t offset, size_t *left)
 {
     const mltfr_join *j = image->join;

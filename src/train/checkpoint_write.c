@@ -37,8 +37,11 @@ static mltfr_status take_space(const char *path, int64_t least)
     const int fd = open(path, O_RDWR | O_CREAT, 0666);
     int code = fd < 0 || fstat(fd, &file) != 0 ? errno : 0;
 
-    if (code == 0)
-        code = posix_fallocate(fd, 0, file.st_size > least ? file.st_size : least);
+    if (code == 0) {
+        do /* a signal ends it on some file systems */
+            code = posix_fallocate(fd, 0, file.st_size > least ? file.st_size : least);
+        while (code == EINTR);
+    }
     if (fd >= 0 && close(fd) != 0 && code == 0)
         code = errno;
     return code == 0 ? MLTFR_OK : mltfr_fail(MLTFR_E_IO, "%s: %s", path, strerror(code));

@@ -3,7 +3,6 @@
 #include "replay_impl.h"
 
 #include <mltfr/conditioning.h>
-#include <mltfr/log.h>
 #include <mltfr/trainer.h>
 
 #include <stdarg.h>
@@ -166,6 +165,10 @@ static mltfr_status view_spaces(mltfr_replay_case *c, const mltfr_params_spec *s
     for (int64_t k = 0; k <= spec->K; k++) {
         snprintf(name, sizeof name, "spaces/%lld/Z", (long long)k);
         MLTFR_TRY(mltfr_file_shape(c->in, k < spec->K ? name : "spaces/c/Z", &shape));
+        if (shape.ndim != 2 || shape.dims[0] < 1 ||
+            shape.dims[1] != (k < spec->K ? spec->r_c + spec->r_s : spec->r_c))
+            MLTFR_FAIL(MLTFR_E_DATA, "%s: spaces/%lld is not r_c + r_s wide (the last: r_c)",
+                       mltfr_file_path(c->in), (long long)k);
         c->spaces.rows[k] = shape.dims[0];
     }
 done:
@@ -381,8 +384,6 @@ mltfr_status mltfr_replay(mltfr_comm *comm, const char *in, const char *out)
         mltfr_file_destroy(&file);
         st = mltfr_replay_conditioning(comm, in, out);
     }
-    if (st == MLTFR_OK)
-        mltfr_note("written to %s", out);
 done:
     MLTFR_FREE(format);
     MLTFR_FREE(kind);

@@ -41,6 +41,9 @@ static mltfr_status load_level_a(mltfr_replay_case *c, exploration *x)
         MLTFR_TRY(
             mltfr_file_read_list(c->in, path, MLTFR_I64, 0, s->group != NULL ? s->M : 0, s->pool));
         MLTFR_TRY(mltfr_replay_get(c, MLTFR_I64, &x->ids[k], &n, "level_a/%s/explore_ids", name));
+        if (n != s->rows)
+            MLTFR_FAIL(MLTFR_E_DATA, "%s: level_a/%s/explore_ids: %lld of %lld tokens",
+                       mltfr_file_path(c->in), name, (long long)n, (long long)s->rows);
     }
 done:
     return st;

@@ -146,7 +146,7 @@ static mltfr_status write_result(const mltfr_run_files *files, const mltfr_resul
                 " \"seconds\":%.3f,\"ranks\":%d}\n",
                 strrchr(best, '/') + 1, r->loop->best_epoch, r->loop->best_step, valid, test,
                 r->seconds, r->ranks);
-    const bool failed = to == NULL || ferror(to);
+    const bool failed = to == NULL || ferror(to) || fflush(to) != 0 || fsync(fileno(to)) != 0;
 
     if ((to != NULL && fclose(to) != 0) || failed || rename(part, path) != 0)
         return mltfr_fail(MLTFR_E_IO, "%s: %s", path, strerror(errno));
@@ -170,6 +170,7 @@ static double number(const char *text, const char *section, const char *name)
     return at == NULL ? 0. : strtod(at + strlen(key), NULL);
 }
 
+/* False where there is none, or not all of it: `ranks` is the last. */
 static bool read_result(const char *dir, mltfr_metrics *test, char *best, size_t bytes)
 {
     char path[PATH_BYTES], text[4096] = "";
@@ -183,6 +184,8 @@ static bool read_result(const char *dir, mltfr_metrics *test, char *best, size_t
 
     fclose(from);
     text[n] = '\0';
+    if (strstr(text, "\"ranks\":") == NULL)
+        return false;
     *test = (mltfr_metrics){.users = (int64_t)number(text, "\"test\"", "users"),
                             .hr[1] = number(text, "\"test\"", "hr@10"),
                             .ndcg[1] = number(text, "\"test\"", "ndcg@10")};

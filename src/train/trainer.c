@@ -153,6 +153,9 @@ static mltfr_status resume(trainer *t)
     else
         mltfr_note("resume  %s: step %" PRId64 ", epoch %" PRId64, path, t->session.engine->at.step,
                    t->session.engine->at.epoch);
+    /* Before anything is removed: the checkpoint to start from may be one of this directory. */
+    if (t->session.engine->at.step == 0)
+        MLTFR_TRY(mltfr_init_apply(&t->session, t->options->init));
     settle(t, path);
 done:
     return st;
@@ -376,6 +379,27 @@ done:
 
 /* ---- the end ------------------------------------------------------------------------------- */
 
+/* Read the best checkpoint; where it is damaged, that of the end, which has just been written. */
+static mltfr_status read_best(trainer *t, char *path, size_t bytes)
+{
+    mltfr_status st;
+    mltfr_session *s = &t->session;
+    const mltfr_progress end = s->engine->at;
+    mltfr_loop_state ignored;
+
+    mltfr_checkpoint_path(t->files.dir, t->loop.best_step, path, bytes);
+    if (t->loop.best_step == end.step)
+        return MLTFR_OK;
+    st = mltfr_checkpoint_read(s->engine, &ignored, NULL, s->digest, path);
+    if (st != MLTFR_E_DATA && st != MLTFR_E_IO)
+        return st;
+    mltfr_warn("%s; it was the best: the last step is the result", mltfr_error_text);
+    t->loop.best_step = end.step;
+    t->loop.best_epoch = end.epoch;
+    mltfr_checkpoint_path(t->files.dir, end.step, path, bytes);
+    return mltfr_checkpoint_read(s->engine, &ignored, NULL, s->digest, path);
+}
+
 /* Test with the best parameters (those of the end where nobody has an item for validation). */
 static mltfr_status finish(trainer *t)
 {
@@ -383,7 +407,6 @@ static mltfr_status finish(trainer *t)
     mltfr_session *s = &t->session;
     mltfr_metrics valid, test;
     char path[PATH_BYTES];
-    mltfr_loop_state ignored;
 
     if (t->loop.best_step == 0) {
         t->loop.best_step = s->engine->at.step;
@@ -391,9 +414,7 @@ static mltfr_status finish(trainer *t)
     }
     MLTFR_TRY(save(t));
     MLTFR_TRY(mltfr_keeper_wait(&t->keeper));
-    mltfr_checkpoint_path(t->files.dir, t->loop.best_step, path, sizeof path);
-    if (t->loop.best_step != s->engine->at.step)
-        MLTFR_TRY(mltfr_checkpoint_read(s->engine, &ignored, NULL, s->digest, path));
+    MLTFR_TRY(read_best(t, path, sizeof path));
     if (t->loop.best_epoch > 0 && is_warming_up(s->engine))
         mltfr_warn("the best epoch, %" PRId64 ", is one before the experts start "
                    "(train.warmup_epochs=%" PRId64 "): the result is the backbone's",
@@ -455,8 +476,6 @@ mltfr_status mltfr_train(mltfr_comm *comm, const mltfr_settings *settings,
     MLTFR_TRY(mltfr_session_open(comm, settings, &t.session));
     mltfr_report_placement(&t.session);
     MLTFR_TRY(resume(&t));
-    if (t.session.engine->at.step == 0)
-        MLTFR_TRY(mltfr_init_apply(&t.session, options->init));
     t.keeper = (mltfr_keeper){
         .comm = comm, .set = settings, .config = options->config, .digest = t.session.digest};
     MLTFR_TRY(mltfr_run_files_open(comm, settings->run_dir, options->config,

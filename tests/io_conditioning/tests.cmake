@@ -1,5 +1,6 @@
 mltfr_mpi_test(NAME comm.grid SOURCE ${PROJECT_SOURCE_DIR}/tests/mpi/comm_grid.c NP 1 2 3 4 5
   LIBS mltfr_comm)
+target_link_options(test.comm.grid PRIVATE -Wl,--wrap=mltfr_alloc)
 
 # Comparison of replayed golden files, for the tests of conditioning and of training.
 add_library(mltfr_golden STATIC ${PROJECT_SOURCE_DIR}/tests/support/golden.c)

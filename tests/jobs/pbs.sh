@@ -22,4 +22,11 @@ piece() {
 piece
 MLTFR_RESTARTS=1 piece
 expect_text piece.log "resume  run/checkpoints"
-[[ $(cat again) == 1 ]] || fail "submitted again: $(cat again)"
+
+# Where PBS does not answer, the run goes on without a limit.
+printf '#!/bin/sh\nexit 1\n' >bin/qstat
+rc=0
+MLTFR_ARGS+=" --set run.stop_after=1" bash "$MLTFR_HOME/jobs/train.pbs" >piece.log 2>&1 || rc=$?
+((rc == 75)) || fail "status $rc instead of 75 without qstat"
+expect_text piece.log "qstat tells no walltime"
+[[ $(sort -u again) == 1 ]] || fail "submitted again: $(cat again)"

@@ -54,6 +54,17 @@ expect_text stopped.log "stopped loans/plain/1"
 expect_text stopped.log "stopped loans/mltfr/1"
 expect_state 1 partial loans/plain/1
 
+# A terminal's INT goes to all processes, and ends mpirun: it is kept from it.
+RANKS=2 PARALLEL=1 env --default-signal=INT setsid bash "$MLTFR_HOME/jobs/study.sh" --runs runs.txt \
+    --seeds 1 --only plain example out >stopped.log 2>&1 &
+await 30 grep -q "^start" stopped.log
+await 30 grep -q "^resume" out/runs/loans/plain/1/study.log
+kill -INT -- -$!
+rc=0
+wait $! || rc=$?
+((rc == 75)) || fail "status $rc instead of 75 after INT"
+expect_text stopped.log "stopped loans/plain/1"
+
 # One that another study.sh is at is left to it.
 exec 8>out/runs/loans/plain/1/.lock
 flock 8

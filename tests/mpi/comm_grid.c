@@ -331,6 +331,46 @@ static void test_not_finite(mltfr_comm *comm)
     mltfr_grid_destroy(&grid);
 }
 
+/* The linker sends the library's calls here (--wrap). */
+static int64_t until_none; /* 0: there is memory */
+mltfr_status __real_mltfr_alloc(void *pointer, size_t count, size_t size);
+mltfr_status __wrap_mltfr_alloc(void *pointer, size_t count, size_t size);
+
+mltfr_status __wrap_mltfr_alloc(void *pointer, size_t count, size_t size)
+{
+    if (until_none == 0 || --until_none > 0)
+        return __real_mltfr_alloc(pointer, count, size);
+    *(void **)pointer = NULL;
+    return mltfr_fail(MLTFR_E_NOMEM, "out of memory");
+}
+
+/* One rank without memory: all say so, and none waits in ScaLAPACK for it. */
+static void test_no_memory(mltfr_comm *comm)
+{
+    const bool last = mltfr_comm_rank(comm) == mltfr_comm_size(comm) - 1;
+    mltfr_status st = MLTFR_E_NOMEM;
+    mltfr_grid *grid;
+
+    MUST(mltfr_grid_create(comm, 20, &grid));
+    for (int64_t count = 1; st != MLTFR_OK; count++) {
+        mltfr_matrix *A = NULL, *U = NULL, *Vt = NULL;
+        double s[20];
+        MUST(mltfr_matrix_create(grid, 20, 20, &A));
+        MUST(mltfr_matrix_create(grid, 20, 20, &U));
+        MUST(mltfr_matrix_create(grid, 20, 20, &Vt));
+        until_none = last ? count : 0;
+        st = mltfr_matrix_eigen(A, s, U);
+        if (st == MLTFR_OK)
+            st = mltfr_matrix_svd(A, s, U, Vt);
+        until_none = 0;
+        CHECK(st == MLTFR_OK || st == MLTFR_E_NOMEM, "status %d", (int)st);
+        mltfr_matrix_destroy(&A);
+        mltfr_matrix_destroy(&U);
+        mltfr_matrix_destroy(&Vt);
+    }
+    mltfr_grid_destroy(&grid);
+}
+
 /* Grids are given back: more of them than BLACS and MPI could hold, where that is quick. */
 static void test_many_grids(mltfr_comm *comm)
 {
@@ -374,6 +414,7 @@ int main(int argc, char **argv)
     test_svd(comm, 130, 100, 9);
     test_views(comm);
     test_not_finite(comm);
+    test_no_memory(comm);
     test_many_grids(comm);
     test_handler();
     total = failures;

@@ -117,13 +117,15 @@ static void make_whole(int format)
         npy(&b, 1, "{'descr': '<f4', 'fortran_order': False, 'shape': (3, 2), }  \n", 6);
 }
 
+static const char three_strings[] = "{\"model\":{\"vocab\":{\"a\":0,\"b\":1,\"c\":2}}}";
+
 /* Cut anywhere into two and into three. */
 static void pieces_are_read_as_one(void **state)
 {
+    mltfr_table *whole, *joined;
+
     (void)state;
     for (int format = 0; format < 3; format++) {
-        mltfr_table *whole, *joined;
-
         make_whole(format);
         ok(mltfr_table_open_memory("whole", b.data, b.bytes, NULL, &whole));
         for (size_t cut = 1; cut < b.bytes - 1; cut += cut % 3 + 1) {
@@ -139,6 +141,13 @@ static void pieces_are_read_as_one(void **state)
         }
         mltfr_table_close(&whole);
     }
+    make_whole(2);
+    make_file("m.part1", b.data, 20);
+    make_file("m.part2", b.data + 20, b.bytes - 20);
+    make_file("tokenizer.json", three_strings, sizeof three_strings - 1);
+    ok(mltfr_table_open(list_of("m.part1,m.part2"), NULL, &joined));
+    assert_int_equal(mltfr_table_strings(joined), 3);
+    mltfr_table_close(&joined);
     fails(list_of("m.part2,m.part1"), NULL, MLTFR_E_DATA, "not a GGUF, safetensors or .npy file");
     fails(list_of("m.part1,none"), NULL, MLTFR_E_IO, "none: No such file");
     fails(",", NULL, MLTFR_E_IO, "an empty name in a list");

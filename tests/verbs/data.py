@@ -96,6 +96,8 @@ assert f"valid_users={sum(0 < a < b for a, b in cuts)} " in said
 assert f"test_users={sum(0 < b < len(s) for (_, b), (_, s) in zip(cuts, kept))}\n" in said
 os.rename("d.h5", "split.h5")
 assert convert(source="split.h5")[3] == cuts
+again = subprocess.run([program, "data", "split.h5", "--set", "data.ties=shuffled"], capture_output=True, text=True)
+assert again.returncode == 0 and "shuffled has no effect on this form" in again.stderr, again
 
 # What cannot be.
 with open("s.txt", "w") as f:

@@ -55,6 +55,11 @@ assert any(not np.array_equal(fresh[k], warm[k]) for k in old if "expert" in k)
 _, three = start("three", "--init", best, np_=3)
 assert all(np.array_equal(three[k], warm[k]) for k in warm if k.startswith("params/"))
 
+# From a checkpoint of the same directory, which goes with the old run.
+shutil.copytree("three", "again")
+_, again = start("again", "--init", "again/checkpoints/step-00000000.h5", "--resume=no")
+assert all(np.array_equal(again[k], warm[k]) for k in warm if k.startswith("params/"))
+
 # Another width: items cannot be taken over.
 wrong = subprocess.run([program, "train", *small, "--set", "data.path=grown.csv", "--init", best,
                         "--set", "model.dim=32", "--set", f"tokens.path={run}/planted.h5"],

@@ -62,6 +62,9 @@ if(MLTFR_H5PY)
   mltfr_script_test(NAME verbs.wrong LABELS verbs COMMAND ${MLTFR_H5PY}
     ${PROJECT_SOURCE_DIR}/tests/verbs/wrong.py $<TARGET_FILE:mltfr_dist> ${MLTFR_VERBS_RUN})
   set_tests_properties(verbs.check verbs.pandas verbs.wrong PROPERTIES FIXTURES_REQUIRED verbs_run)
+  mltfr_script_test(NAME verbs.damaged LABELS verbs COMMAND ${MLTFR_H5PY}
+    ${PROJECT_SOURCE_DIR}/tests/verbs/damaged.py $<TARGET_FILE:mltfr_dist> ${MLTFR_VERBS_RUN})
+  set_tests_properties(verbs.damaged PROPERTIES FIXTURES_REQUIRED verbs_run)
   mltfr_script_test(NAME verbs.init LABELS verbs COMMAND ${MLTFR_H5PY}
     ${PROJECT_SOURCE_DIR}/tests/verbs/init.py $<TARGET_FILE:mltfr_dist> ${MLTFR_VERBS_RUN}
     ${MLTFR_MPIEXEC})
