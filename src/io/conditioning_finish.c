@@ -109,6 +109,15 @@ done:
 
 /* ---- columns ------------------------------------------------------------------------------- */
 
+mltfr_status mltfr_no_variance(const mltfr_conditioner *c, const mltfr_llm *llm)
+{
+    return mltfr_fail(MLTFR_E_NUMERIC,
+                      "token table %s has no variance in some of %lld dimensions: smaller "
+                      "tokens.shared_dim = %lld and tokens.specific_dim = %lld are needed",
+                      llm->source.name, (long long)(c->r_c + c->r_s), (long long)c->r_c,
+                      (long long)c->r_s);
+}
+
 /* What each column is multiplied with: unit variance, over sqrt(r).  T - mu has mean 0, so the
  * mean of the squares hardly differs from the variance and nothing cancels. */
 static mltfr_status column_scales(mltfr_conditioner *c, const mltfr_llm *llm, const double *sums,
@@ -123,10 +132,7 @@ static mltfr_status column_scales(mltfr_conditioner *c, const mltfr_llm *llm, co
     for (int64_t j = 0; j < r; j++) {
         double mean = total[j] / n, variance = total[r + j] / n - mean * mean;
         if (!(variance > 0 && isfinite(variance)))
-            MLTFR_FAIL(MLTFR_E_NUMERIC,
-                       "token table %s has no variance in dimension %lld of %lld: smaller "
-                       "tokens.shared_dim and tokens.specific_dim are needed",
-                       llm->source.name, (long long)j, (long long)r);
+            MLTFR_TRY(mltfr_no_variance(c, llm));
         scale[j] = 1 / sqrt(variance) / sqrt((double)r);
     }
 done:

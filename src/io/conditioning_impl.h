@@ -223,6 +223,8 @@ mltfr_status mltfr_pca(mltfr_conditioner *c, mltfr_llm *llm);
 /** conditioning_finish.c: E10; and the mean cosine of its rows.  Then what LLM k, in their order,
  *  adds to the consensus space. */
 mltfr_status mltfr_finish(mltfr_conditioner *c, mltfr_llm *llm, double *cosine);
+/** The failure of a table with fewer dimensions than the spaces are to have.  @local */
+mltfr_status mltfr_no_variance(const mltfr_conditioner *c, const mltfr_llm *llm);
 mltfr_status mltfr_consensus_add(mltfr_conditioner *c, int64_t k);
 
 /** conditioning_report.c: what the anchors and the finished spaces add to the report; @local.  The

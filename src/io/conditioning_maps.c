@@ -25,6 +25,16 @@ done:
     return st;
 }
 
+/* The first `wanted` eigenvalues are those of directions that the table has; what is below is the
+ * rounding of its numbers, as in a table of 128 dimensions that was saved with 768.  @local */
+static mltfr_status check_rank(const mltfr_conditioner *c, const mltfr_llm *llm, const double *lam,
+                               int64_t wanted)
+{
+    if (wanted == 0 || llm->lam == NULL || lam[wanted - 1] > 1e-12 * llm->lam[0])
+        return MLTFR_OK;
+    return mltfr_no_variance(c, llm);
+}
+
 /* B = (U^T S U)^-1 U^T S and S <- S - S U B. */
 static mltfr_status explain(mltfr_conditioner *c, mltfr_matrix *S, mltfr_matrix *U, mltfr_matrix *B)
 {
@@ -77,6 +87,7 @@ mltfr_status mltfr_specific(mltfr_conditioner *c, mltfr_llm *llm)
     mltfr_matrix_set(U, llm->U);
     MLTFR_TRY(explain(c, S, U, B));
     MLTFR_TRY(mltfr_matrix_eigen(S, llm->lam_res, V));
+    MLTFR_TRY(check_rank(c, llm, llm->lam_res, c->r_s));
     MLTFR_TRY(mltfr_matrix_fix_signs(V));
     MLTFR_TRY(remove_shared(c, llm, U, B, V));
 done:
@@ -109,6 +120,7 @@ mltfr_status mltfr_pca(mltfr_conditioner *c, mltfr_llm *llm)
     MLTFR_TRY(mltfr_llm_gram(c, llm, &S));
     MLTFR_TRY(mltfr_matrix_create(c->grid, llm->D, llm->D, &V));
     MLTFR_TRY(mltfr_matrix_eigen(S, llm->lam, V));
+    MLTFR_TRY(check_rank(c, llm, llm->lam, c->r_c + c->r_s));
     MLTFR_TRY(mltfr_matrix_fix_signs(V));
     MLTFR_TRY(mltfr_whiten_columns(c, llm, V));
     MLTFR_TRY(take_maps(c, llm, V));

@@ -96,6 +96,19 @@ assert last["best_epoch"] == 3 and last["best_step"] == 3 * result["best_step"],
 assert "this run has ended" in call(0, *start)
 call(0, "evaluate")
 
+# ---- tables with fewer dimensions than the spaces are to have: the others would be rounding, blown up
+
+example = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../data/make_example.py")
+subprocess.run([sys.executable, example, "example"], check=True)
+table = np.load("example/small/table.npy").astype("f8")
+plane = np.linalg.svd(table - table.mean(0), full_matrices=False)[2][:12]
+np.save("example/small/table.npy", (table.mean(0) + (table - table.mean(0)) @ plane.T @ plane).astype("f4"))
+both = "[{name: small, path: example/small/table.npy}, {name: large, path: example/large/table.npy}]"
+for tables in both, "[{name: small, path: example/small/table.npy}]":
+    words = ["tokens", "--quiet", "--set", "tokens.shared_dim=8", "--set", "tokens.tables=" + tables, "--out", "few.h5"]
+    refused("small has no variance in some of 16 dimensions: smaller", *words, "--set", "tokens.specific_dim=8")
+    call(0, *words, "--set", "tokens.specific_dim=4")
+
 # ---- token spaces of --config take the place of the tables that the run was made with
 
 np.save("table.npy", np.random.default_rng(1).normal(size=(300, 24)).astype("f4"))
