@@ -20,6 +20,13 @@ job_begin() {
     export OMPI_MCA_sharedfp=${OMPI_MCA_sharedfp-^sm} OMPI_MCA_fcoll=${OMPI_MCA_fcoll-individual}
 }
 
+# job_later RESTARTS: sets the array later, what `train` gets last in a later piece of a run: a
+# --resume=no or --resume=FILE of the user is meant for the first one.
+job_later() {
+    later=()
+    (($1 == 0)) || later=(--resume=auto)
+}
+
 # job_run COMMAND...: its status.  USR1 or TERM to this script is USR1 to the command: mpirun and
 # srun pass that on to every rank, while mpirun does not survive TERM.  A trap ends `wait` before
 # the command has ended: then it waits again.

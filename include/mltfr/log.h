@@ -18,6 +18,10 @@ bool mltfr_log_open(const char *path);
 /** A line for the user: what is being done, with which result. */
 void mltfr_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/** Keep other processes from this file until it is closed; wait 10 s for one that has it.  @local
+ *  @return false: another process has it.  true also where the file system has no locks. */
+bool mltfr_log_lock(void);
+
 /** A result line: printed on stdout even where --quiet. */
 void mltfr_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

@@ -13,6 +13,9 @@ conflict mltfr_dist
 # What it was built with, as the site calls it:
 # module load gcc openmpi hdf5 openblas scalapack
 
+# An unset XDG_DATA_DIRS stands for the system's directories, an empty entry of MANPATH too.
+if {![info exists ::env(XDG_DATA_DIRS)]} { append-path XDG_DATA_DIRS /usr/local/share:/usr/share }
+if {![info exists ::env(MANPATH)]} { append-path MANPATH "" }
 prepend-path PATH            $root/bin
 prepend-path MANPATH         $root/share/man
 prepend-path XDG_DATA_DIRS   $root/share

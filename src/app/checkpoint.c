@@ -5,6 +5,8 @@
 #include "app_impl.h"
 
 #include <limits.h>
+#include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 /* The configuration a checkpoint was made with. */
@@ -24,6 +26,23 @@ done:
     return st;
 }
 
+/* A checkpoint DIR/checkpoints/NAME is of the run DIR, whatever it was called when it was made. */
+static mltfr_status put_run_dir(mltfr_config *config, const char *checkpoint)
+{
+    static const char folder[] = "checkpoints";
+    const size_t n = sizeof folder - 1;
+    const char *name = strrchr(checkpoint, '/');
+    const size_t bytes = name != NULL ? (size_t)(name - checkpoint) : 0;
+    char dir[PATH_MAX];
+
+    if (bytes < n || bytes >= sizeof dir || memcmp(name - n, folder, n) != 0 ||
+        (bytes > n && name[-(ptrdiff_t)n - 1] != '/'))
+        return MLTFR_OK;
+    snprintf(dir, sizeof dir, "%.*s", bytes > n ? (int)(bytes - n - 1) : 1,
+             bytes > n ? checkpoint : ".");
+    return mltfr_config_put(config, "run.dir", dir[0] != '\0' ? dir : "/");
+}
+
 /* The checkpoint's configuration, and --config and --set on top of it.  Token spaces that these
  * name take the place of the tables of the checkpoint's run. */
 static mltfr_status configure(mltfr_comm *comm, const app_request *request, const char *checkpoint,
@@ -36,6 +55,7 @@ static mltfr_status configure(mltfr_comm *comm, const app_request *request, cons
     MLTFR_TRY(configuration_of(comm, checkpoint, &yaml));
     MLTFR_AGREE(comm, mltfr_config_create(out));
     MLTFR_AGREE(comm, mltfr_config_read(*out, checkpoint, yaml));
+    MLTFR_AGREE(comm, put_run_dir(*out, checkpoint));
     MLTFR_AGREE(comm, mltfr_config_create(&own));
     MLTFR_TRY(app_configure(comm, request, own));
     if (mltfr_config_settings(own)->tokens_path[0] != '\0')

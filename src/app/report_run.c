@@ -1,6 +1,8 @@
 #include "report_run.h"
 #include "app_impl.h"
 
+#include <mltfr/log.h>
+
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
@@ -159,7 +161,8 @@ done:
     return st;
 }
 
-/* The last line of a run that goes on may be unfinished: it has no line end, and is passed over. */
+/* The last line of a run that goes on may be unfinished: it has no line end, and is passed over; so
+ * is one that was cut short when the disk was full. */
 static mltfr_status read_lines(report_run *run, FILE *from, const char *path)
 {
     mltfr_status st = MLTFR_OK;
@@ -173,7 +176,8 @@ static mltfr_status read_lines(report_run *run, FILE *from, const char *path)
         number++;
         if (!cJSON_IsObject(record)) {
             cJSON_Delete(record);
-            MLTFR_FAIL(MLTFR_E_DATA, "%s:%lld: not a JSON object", path, (long long)number);
+            mltfr_warn("%s:%lld: not a JSON object: passed over", path, (long long)number);
+            continue;
         }
         MLTFR_TRY(keep(run, record, &room));
     }

@@ -6,6 +6,7 @@
 
 #include "app_impl.h"
 
+#include <locale.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -70,6 +71,8 @@ done:
 
 int mltfr_serve_open(const char *checkpoint, const char *const settings[], mltfr_server **out)
 {
+    /* Numbers in configurations have a point, whatever the host program's locale. */
+    const locale_t plain = newlocale(LC_ALL_MASK, "C", (locale_t)0), host = uselocale(plain);
     mltfr_server *s = NULL;
     mltfr_status st;
 
@@ -85,6 +88,9 @@ int mltfr_serve_open(const char *checkpoint, const char *const settings[], mltfr
     s = NULL;
 done:
     mltfr_serve_close(&s);
+    uselocale(host);
+    if (plain != (locale_t)0)
+        freelocale(plain);
     return mltfr_status_exit(st);
 }
 

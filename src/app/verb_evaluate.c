@@ -93,10 +93,10 @@ mltfr_status app_evaluate(mltfr_comm *comm, const app_request *request, mltfr_co
     MLTFR_TRY(
         mltfr_rank_split(model.recommender, test ? MLTFR_SPLIT_TEST : MLTFR_SPLIT_VALID, &ranked));
     MLTFR_TRY(describe(comm, request, &model, &ranked, &metrics, &json));
+    say_metrics(request->split, &metrics); /* before a file that may not be written */
     MLTFR_TRY(write_json(comm, request, model.settings->run_dir, &json));
     if (request->per_user != NULL)
         MLTFR_TRY(write_users(comm, request->per_user, model.data, &ranked));
-    say_metrics(request->split, &metrics);
 done:
     mltfr_text_destroy(&json);
     mltfr_ranked_split_clear(&ranked);

@@ -24,6 +24,7 @@ done:
     return st;
 }
 
+/* Nobody else may write to the directory while this run does: who has the log has all of it. */
 static mltfr_status open_log(mltfr_comm *comm, const char *run_dir)
 {
     mltfr_status st;
@@ -33,6 +34,10 @@ static mltfr_status open_log(mltfr_comm *comm, const char *run_dir)
     MLTFR_AGREE(comm, mltfr_log_open(path)
                           ? MLTFR_OK
                           : mltfr_fail(MLTFR_E_IO, "%s: %s", path, strerror(errno)));
+    MLTFR_AGREE(comm,
+                mltfr_log_lock()
+                    ? MLTFR_OK
+                    : mltfr_fail(MLTFR_E_IO, "%s: another train is at work on this run", run_dir));
 done:
     MLTFR_FREE(path);
     return st;

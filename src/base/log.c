@@ -1,7 +1,9 @@
 #include <mltfr/log.h>
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <time.h>
 
 static struct {
@@ -22,8 +24,23 @@ bool mltfr_log_open(const char *path)
     log_state.file = NULL;
     if (path == NULL || log_state.silent)
         return true;
-    log_state.file = fopen(path, "a");
+    log_state.file = fopen(path, "ae");
     return log_state.file != NULL;
+}
+
+bool mltfr_log_lock(void)
+{
+    const struct timespec pause = {.tv_nsec = 100000000};
+    int pauses = 100;
+
+    while (log_state.file != NULL && flock(fileno(log_state.file), LOCK_EX | LOCK_NB) != 0) {
+        if (errno != EWOULDBLOCK)
+            return true;
+        if (pauses-- == 0)
+            return false;
+        nanosleep(&pause, NULL);
+    }
+    return true;
 }
 
 static void to_file(const char *prefix, const char *format, va_list ap)

@@ -9,8 +9,10 @@ endforeach()
 add_custom_command(OUTPUT completion.bash DEPENDS mltfr_dist VERBATIM
   COMMAND ${CMAKE_COMMAND} -E env ASAN_OPTIONS=detect_leaks=0 # Open MPI leaves things behind
     $<TARGET_FILE:mltfr_dist> --completion=bash > completion.bash)
-add_custom_target(mltfr_completion ALL DEPENDS completion.bash)
-install(FILES ${PROJECT_BINARY_DIR}/completion.bash RENAME mltfr_dist COMPONENT program
+if(NOT CMAKE_CROSSCOMPILING)
+  add_custom_target(mltfr_completion ALL DEPENDS completion.bash)
+endif()
+install(FILES ${PROJECT_BINARY_DIR}/completion.bash RENAME mltfr_dist COMPONENT program OPTIONAL
   DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
 
 if(MLTFR_WITH_SERVE)

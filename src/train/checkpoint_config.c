@@ -13,7 +13,8 @@ static const char *const may_change[] = {"checkpoint.",     "run.",
                                          "tokens.",         "data.path",
                                          "data.format",     "data.user_field",
                                          "data.item_field", "data.time_field",
-                                         "eval.every",      "train.patience"};
+                                         "eval.every",      "train.patience",
+                                         "bench.",          "item.init"};
 
 /* These too, unless the learning rate follows from how long the training is. */
 static const char *const length[] = {"train.epochs", "train.max_steps"};

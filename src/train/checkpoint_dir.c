@@ -171,16 +171,24 @@ void mltfr_checkpoint_sweep(mltfr_comm *comm, const char *run_dir)
         closedir(directory);
 }
 
+/* A name beside `path` that nothing has yet. */
+static void free_name(const char *path, char *aside, size_t bytes)
+{
+    snprintf(aside, bytes, "%s.aside", path);
+    for (int i = 2; access(aside, F_OK) == 0; i++)
+        snprintf(aside, bytes, "%s.aside%d", path, i);
+}
+
 void mltfr_checkpoint_set_aside(mltfr_comm *comm, const char *run_dir, int64_t step)
 {
     int64_t *steps = NULL, count = 0;
-    char path[PATH_BYTES], aside[PATH_BYTES + 8];
+    char path[PATH_BYTES], aside[PATH_BYTES + 24];
 
     if (mltfr_comm_rank(comm) != 0 || list(run_dir, &steps, &count) != MLTFR_OK)
         return;
     while (count-- > 0 && steps[count] > step) {
         mltfr_checkpoint_path(run_dir, steps[count], path, sizeof path);
-        snprintf(aside, sizeof aside, "%s.aside", path);
+        free_name(path, aside, sizeof aside);
         if (rename(path, aside) != 0)
             mltfr_warn("%s: cannot be renamed: %s", path, strerror(errno));
         else

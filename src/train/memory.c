@@ -60,21 +60,39 @@ static void add_spaces(const mltfr_plan_share *x, double bytes[])
     }
 }
 
-/* One running sum over the user blocks, of the backbone and of the mixture in turn; then nodes and
- * sums of the consensus and of all experts, in one room. */
+/* A running sum over blocks of so many numbers. */
+static double running_bytes(int64_t blocks, double width)
+{
+    return 4. * (2. * ceil(log2((double)blocks)) + 2.) * width;
+}
+
+/* Of the gradients of injected items, over item blocks. */
+static double injected_sum_bytes(const mltfr_engine *e)
+{
+    const double d = (double)e->spec.backbone.d;
+
+    if (!e->spec.inject)
+        return 0.;
+    return running_bytes(e->item_blocks, e->set->item_inject == MLTFR_ITEM_INJECT_MIXTURE
+                                             ? 2. * (double)e->set->filter_pool * d + 1.
+                                             : (double)e->r_c * d);
+}
+
+/* One running sum over the user blocks, of the backbone, the mixture and A of an expert (E16) in
+ * turn, and over item blocks; then nodes and sums of the consensus and of all experts, in one room.
+ */
 static double sum_bytes(const mltfr_plan *plan, const mltfr_plan_share *x)
 {
     const mltfr_engine *e = &x->outline;
-    const double levels = 2. * ceil(log2((double)plan->batch->blocks)) + 2.;
-    const double d = (double)e->spec.backbone.d;
-    double experts = 0.;
+    const double d = (double)e->spec.backbone.d, r_c = (double)e->r_c;
+    double width = (double)mltfr_backbone_numbers(&e->spec.backbone), experts = 0.;
 
     if (e->K == 0)
-        return 4. * levels * (double)mltfr_backbone_numbers(&e->spec.backbone);
+        return running_bytes(plan->batch->blocks, width);
+    width = fmax(width, fmax(mixture_numbers(&e->spec), r_c * r_c));
     for (int64_t k = 0; k < e->K; k++)
         experts += x->parts[k] * 2. * (double)x->space[k].M * d;
-    return 4. * levels *
-               fmax((double)mltfr_backbone_numbers(&e->spec.backbone), mixture_numbers(&e->spec)) +
+    return fmax(running_bytes(plan->batch->blocks, width), injected_sum_bytes(e)) +
            4. * fmax(experts, x->parts[e->K] * (double)x->space[e->K].M * d);
 }
 
@@ -113,11 +131,17 @@ static double negatives_bytes(const mltfr_plan *plan, const mltfr_plan_share *x)
     return bytes + (sampled ? 4. * d * draws + 4. * n * (d + (double)x->block_rows) : 0.);
 }
 
+/* Columns of a softmax tile of so many rows: an odd number of vectors of 16 (loss.c). */
+static double tile_columns(int64_t rows)
+{
+    return 16. * (double)((rows + 15) / 16 | 1);
+}
+
 static double loss_bytes(const mltfr_plan *plan, const mltfr_plan_share *x)
 {
     const mltfr_engine *e = &x->outline;
     const double d = (double)e->spec.backbone.d, N = (double)plan->batch->rows;
-    const double n = (double)x->block_rows, I = (double)e->item_rows;
+    const double n = tile_columns(x->block_rows), I = (double)e->item_rows;
     const double gradient_rows = 8. * x->rows * (d + 1.) + 8. * (d + 1.) * x->distinct;
 
     if (plan->set->train_loss != MLTFR_TRAIN_LOSS_SOFTMAX)

@@ -20,6 +20,7 @@ static const struct {
     const char *name;
 } caught[SIGNALS] = {{SIGUSR1, "SIGUSR1"}, {SIGTERM, "SIGTERM"}};
 static volatile sig_atomic_t signalled;
+static double began; /* when this start began to listen; 0: it has not */
 
 static const char job_end[] = "SLURM_JOB_END_TIME", stop_after[] = "run.stop_after";
 
@@ -34,6 +35,8 @@ void mltfr_train_listen(void)
 {
     struct sigaction action = {.sa_handler = note_signal, .sa_flags = SA_RESTART};
 
+    if (began == 0.)
+        began = mltfr_seconds();
     sigemptyset(&action.sa_mask);
     for (int i = 0; i < SIGNALS; i++)
         sigaction(caught[i].number, &action, NULL);
@@ -42,6 +45,7 @@ void mltfr_train_listen(void)
 void mltfr_stop_end(void)
 {
     signalled = 0;
+    began = 0.;
 }
 
 /* ---- the clock ----------------------------------------------------------------------------- */
@@ -91,6 +95,7 @@ mltfr_status mltfr_stop_begin(const mltfr_settings *set, bool leads, mltfr_stop 
 {
     int64_t seconds;
 
+    mltfr_train_listen();
     *out = (mltfr_stop){.leads = leads, .run_dir = set->run_dir, .end = INFINITY};
     if (!mltfr_text_to_stop(set->run_stop_after, &out->steps, &seconds))
         return mltfr_fail(MLTFR_E_USAGE,
@@ -100,10 +105,9 @@ mltfr_status mltfr_stop_begin(const mltfr_settings *set, bool leads, mltfr_stop 
     if (leads) {
         read_job_end(out, (double)set->run_margin);
         if (seconds > 0)
-            end_by(out, (double)seconds, 0., stop_after);
+            end_by(out, began + (double)seconds - mltfr_seconds(), 0., stop_after);
         announce(out);
     }
-    mltfr_train_listen();
     return MLTFR_OK;
 }
 

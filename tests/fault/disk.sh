@@ -49,7 +49,7 @@ run=$disk/run
 start
 for np in 1 3; do
     # shellcheck disable=SC2054
-    limited=(env OMPI_MCA_btl=tcp,self bash -c "ulimit -f $((bytes / 2048)); exec \"\$@\"" --)
+    limited=(env OMPI_MCA_btl=tcp,self OMPI_MCA_btl_tcp_if_include=lo bash -c "ulimit -f $((bytes / 2048)); exec \"\$@\"" --)
     refused "$np" "ulimit -f" "File too large"
     limited=()
 done

@@ -29,7 +29,9 @@ moved/share/man/man1/mltfr_dist.1
 moved/share/man/man5/mltfr_config.5
 END
 for page in "$prefix"/share/man/man?/*; do
-    ! command -v man >/dev/null || MANWIDTH=80 man --warnings "$page" 2>&1 >/dev/null | grep . && fail "$page"
+    if command -v man >/dev/null && MANWIDTH=80 man --warnings "$page" 2>&1 >/dev/null | grep .; then
+        fail "$page"
+    fi
 done
 
 # The library shows mltfr_serve_* only, and stands without MPI.
@@ -64,6 +66,10 @@ for consumer in by-cmake/lists by-pkg-config/lists; do
     grep -q "unknown key 'run.seed'" stderr || fail "$(cat stderr)"
     "$consumer" "$best" 5 "$run/known.txt" train.seed=9 >lists.csv
     cmp known.csv lists.csv || fail "$consumer: other lists for sequences"
+    if localedef -i de_DE -f UTF-8 "./comma" 2>/dev/null; then
+        LOCPATH=$PWD LC_ALL=comma "$consumer" "$best" 7 - >comma.csv || fail "$consumer: a locale with a comma"
+        grep -q '"\?i"\?.*,1,[0-9-]*,[0-9]' comma.csv || fail "$consumer: that locale is not in use"
+    fi
     rc=0
     "$consumer" none.h5 7 - 2>stderr || rc=$?
     ((rc == 1)) || fail "no file: status $rc"

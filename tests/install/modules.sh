@@ -42,9 +42,11 @@ set +eu
 . "$init"
 module use "$work/modulefiles"
 before=$PATH
+unset XDG_DATA_DIRS MANPATH
 module load mltfr_dist/0.1.0
 [[ $(command -v mltfr_dist) == "$work/root/bin/mltfr_dist" ]] || { echo "not on PATH: $PATH"; exit 1; }
 mltfr_dist --version | grep -q '^mltfr_dist 0' || exit 1
 [[ $OPENBLAS_NUM_THREADS == 1 && $MANPATH == "$work/root/share/man"* ]] || { echo "environment"; exit 1; }
+[[ :$XDG_DATA_DIRS: == *:/usr/share:* && :$MANPATH: == *::* ]] || { echo "the system's directories are lost"; exit 1; }
 module unload mltfr_dist
 [[ $PATH == "$before" ]] || { echo "PATH is $PATH after the unload"; exit 1; }

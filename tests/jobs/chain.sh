@@ -7,7 +7,7 @@ need_slurm
 
 export MLTFR_RUN=run
 mapfile -t jobs < <(bash "$MLTFR_HOME/jobs/chain.sh" 4 --ntasks=2 --time=60 --output=%j.log -- \
-    --config c.yaml --set train.max_steps=12 --set run.stop_after=5)
+    --resume=no --config c.yaml --set train.max_steps=12 --set run.stop_after=5)
 chain=("${jobs[@]}")
 ((${#chain[@]} == 4)) || fail "${#chain[@]} jobs instead of 4"
 submit --ntasks=1 --output=eval.log --dependency=afterok:"${chain[3]}" "$MLTFR_HOME/jobs/eval.sbatch"

@@ -8,7 +8,7 @@ need_slurm
 printf '%s\n' 'train.lr=0.001' 'train.lr=0.002 model.dropout=0.1' >sweep.txt
 export MLTFR_RUN=runs MLTFR_SWEEP=sweep.txt
 submit --array=1-2 --ntasks=1 --time=60 --output=%a.log "$MLTFR_HOME/jobs/sweep.sbatch" \
-    --config c.yaml --set train.max_steps=8 --set run.stop_after=5
+    --resume=no --config c.yaml --set train.max_steps=8 --set run.stop_after=5
 expect_end "${job}_1" COMPLETED 0 1
 expect_end "${job}_2" COMPLETED 0 1
 for task in 1 2; do

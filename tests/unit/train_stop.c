@@ -166,6 +166,19 @@ static void test_no_end(void **state)
     }
 }
 
+/* What comes before the first step, as conditioning, is a part of the time. */
+static void test_from_the_start(void **state)
+{
+    (void)state;
+    mltfr_stop_end();
+    mltfr_train_listen();
+    sleep(1);
+    mltfr_stop stop = begin("1s", 0);
+
+    check_stops(&stop, 1, "run.stop_after is in");
+    mltfr_stop_end();
+}
+
 /* The earlier of two ends counts; run.stop_after lets one step pass, and keeps no margin. */
 static void test_stop_after(void **state)
 {
@@ -198,11 +211,12 @@ static void test_bad_word(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_nothing),    cmocka_unit_test(test_steps),
-        cmocka_unit_test(test_signals),    cmocka_unit_test(test_file),
-        cmocka_unit_test(test_job_end),    cmocka_unit_test(test_slow_step),
-        cmocka_unit_test(test_too_late),   cmocka_unit_test(test_no_end),
-        cmocka_unit_test(test_stop_after), cmocka_unit_test(test_bad_word),
+        cmocka_unit_test(test_nothing),        cmocka_unit_test(test_steps),
+        cmocka_unit_test(test_signals),        cmocka_unit_test(test_file),
+        cmocka_unit_test(test_job_end),        cmocka_unit_test(test_slow_step),
+        cmocka_unit_test(test_too_late),       cmocka_unit_test(test_no_end),
+        cmocka_unit_test(test_from_the_start), cmocka_unit_test(test_stop_after),
+        cmocka_unit_test(test_bad_word),
     };
 
     if (mkdtemp(dir) == NULL)

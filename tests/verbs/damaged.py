@@ -1,5 +1,6 @@
 """damaged.py PROGRAM RUN: files that another program wrote, or that lost bytes: one line and status 1, and a run
 that ends all the same where only its best checkpoint is gone."""
+import glob
 import json
 import os
 import re
@@ -7,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 
 import h5py
 import numpy as np
@@ -95,6 +97,33 @@ with open("run/result.json") as f:
 assert last["best_epoch"] == 3 and last["best_step"] == 3 * result["best_step"], last
 assert "this run has ended" in call(0, *start)
 call(0, "evaluate")
+
+# ---- two runs in one directory: the second is refused, the first goes on
+
+busy = start + ["--set", "run.dir=busy", "--set", "train.epochs=1000000", "--set", "eval.every=0"]
+first = subprocess.Popen([program, *busy], stdout=subprocess.DEVNULL)
+while not glob.glob("busy/checkpoints/*.h5"):
+    time.sleep(.1)
+refused("busy: another train is at work on this run", *busy, "--resume=no")
+open("busy/stop", "w").close()
+assert first.wait(60) == 75
+assert glob.glob("busy/checkpoints/*.h5")
+
+# ---- a copy of a run is another run; a line that a full disk cut short
+
+shutil.copytree("run", "copy")
+os.remove("run/evaluate-test.json")
+with open("copy/result.json") as f:
+    call(0, "evaluate", "--checkpoint", "copy/" + json.load(f)["best_checkpoint"])
+assert os.path.exists("copy/evaluate-test.json") and not os.path.exists("run/evaluate-test.json")
+os.chdir("copy/checkpoints")
+call(0, "evaluate", "--checkpoint", max(glob.glob("*.h5")), "--set", "run.dir=..")
+os.chdir("../..")
+with open("copy/metrics.jsonl") as f:
+    lines = f.readlines()
+with open("copy/metrics.jsonl", "w") as f:
+    f.writelines([lines[0][:9], *lines[1:]])
+assert "metrics.jsonl:1: not a JSON object: passed over" in call(0, "report", "copy")
 
 # ---- tables with fewer dimensions than the spaces are to have: the others would be rounding, blown up
 

@@ -3,6 +3,7 @@
  * among all scores. */
 #include <mltfr/serve.h>
 
+#include <locale.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -96,6 +97,7 @@ int main(int argc, char *argv[])
     mltfr_serve_item *top;
     int status;
 
+    setlocale(LC_ALL, ""); /* as most programs do */
     if (argc <= 3)
         fail("needs CHECKPOINT TOP_K SEQUENCES|- [SETTING...]");
     if ((status = mltfr_serve_open(argv[1], (const char *const *)argv + 4, &server)) != 0) {
