@@ -2,6 +2,7 @@
  * widths, and what follows from both. */
 #include "plan.h"
 
+#include <mltfr/log.h>
 #include <mltfr/trainer.h>
 #include <mltfr/versions.h>
 
@@ -190,6 +191,8 @@ mltfr_status mltfr_dry_run(mltfr_comm *comm, const mltfr_settings *settings,
     MLTFR_AGREE(comm, mltfr_plan_create(&s, &plan));
     MLTFR_TRY(measure_rates(comm, settings, &plan, &rates));
     say_title(comm, count, ranks);
+    if (settings->model_experts && settings->item_inject != MLTFR_ITEM_INJECT_NONE)
+        mltfr_warn("item.inject: its time comes on top, and can be most of a step");
     if (count == 1)
         st = say_one(&s, &plan, &rates, ranks[0]);
     else

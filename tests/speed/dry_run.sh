@@ -14,7 +14,8 @@ before=$(find . -type f -exec cksum {} +)
 "$program" train --dry-run --set data.path=data.h5 "${small[@]}" >../one
 "$@" 2 "$program" train --dry-run=3 --set data.path=data.h5 "${small[@]}" >../three
 "$@" 2 "$program" train --dry-run=1,2,64,1024 --set data.path=data.h5 --set model.experts=false >../table
-"$program" train --dry-run "${small[@]}" >../planted
+"$program" train --dry-run "${small[@]}" --set item.inject=static >../planted 2>../injected
+grep -q 'item.inject: its time comes on top' ../injected
 [[ $before == "$(find . -type f -exec cksum {} +)" ]]
 [[ $(ls) == data.h5 ]]
 
