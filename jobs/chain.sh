@@ -25,9 +25,7 @@ shift $(($# > 0))
 # Of all jobs of this user and name, singleton lets one run at a time.
 name=mltfr-$(realpath -m "$MLTFR_RUN" | tr -c '[:alnum:]\n' -)
 export MLTFR_MAX_RESTARTS=0 MLTFR_HOME=${MLTFR_HOME:-${here%/*}}
-later=() # a --resume=no or --resume=FILE is meant for the first job
 for ((i = 0; i < count; i++)); do
-    sbatch --parsable --no-requeue --job-name="$name" --dependency=singleton "${options[@]}" \
-        "$here/train.sbatch" "$@" "${later[@]}"
-    later=(--resume=auto)
+    MLTFR_CHAINED=$i sbatch --parsable --no-requeue --job-name="$name" --dependency=singleton "${options[@]}" \
+        "$here/train.sbatch" "$@"
 done

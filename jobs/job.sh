@@ -20,19 +20,19 @@ job_begin() {
     export OMPI_MCA_sharedfp=${OMPI_MCA_sharedfp-^sm} OMPI_MCA_fcoll=${OMPI_MCA_fcoll-individual}
 }
 
-# job_later RESTARTS: sets the array later, what `train` gets last in a later piece of a run: a
-# --resume=no or --resume=FILE of the user is meant for the first one.
+# job_later RESTARTS RUN: sets the array later, what `train` gets last in a later piece of a run: a
+# --resume=no or --resume=FILE of the user is meant until there is a checkpoint.
 job_later() {
     later=()
-    (($1 == 0)) || later=(--resume=auto)
+    (($1 == 0)) || ! compgen -G "$2/checkpoints/step-*.h5" >/dev/null || later=(--resume=auto)
 }
 
-# job_run COMMAND...: its status.  USR1 or TERM to this script is USR1 to the command: mpirun and
-# srun pass that on to every rank, while mpirun does not survive TERM.  A trap ends `wait` before
+# job_run COMMAND...: its status.  USR1, TERM or INT to this script is USR1 to the command: mpirun
+# and srun pass that on to every rank, while mpirun does not survive the others.  A trap ends `wait` before
 # the command has ended: then it waits again.
 job_run() {
     local told=0 before rc pid=
-    trap 'told=$((told + 1)); [[ -z $pid ]] || kill -USR1 "$pid" 2>/dev/null || :' USR1 TERM
+    trap 'told=$((told + 1)); [[ -z $pid ]] || kill -USR1 "$pid" 2>/dev/null || :' USR1 TERM INT
     "$@" &
     pid=$!
     ((told == 0)) || kill -USR1 "$pid"
@@ -41,7 +41,7 @@ job_run() {
         wait "$pid" || rc=$?
         ((told != before)) || break
     done
-    trap - USR1 TERM
+    trap - USR1 TERM INT
     return "$rc"
 }
 

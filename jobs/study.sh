@@ -185,7 +185,7 @@ make_spaces() {
     echo "spaces  $1"
     job_run "${launch[@]}" "${program[@]}" tokens --config "$out/spaces/$1.yaml" \
         "${settings[@]/#/--set=}" --out "$file" >"$out/spaces/$1.log" 2>&1 || rc=$?
-    ((rc <= 128)) || die 75 "spaces $1: stopped"
+    ((rc != 138)) || die 75 "spaces $1: stopped" # by USR1
     ((rc == 0)) || die "$rc" "spaces $1: $(tail -n 1 "$out/spaces/$1.log")"
 }
 

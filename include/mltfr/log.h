@@ -15,12 +15,13 @@ void mltfr_log_setup(int rank, bool quiet);
 /** Append to this file from now on (rank 0 only); NULL ends it.  False if it cannot be opened. */
 bool mltfr_log_open(const char *path);
 
-/** A line for the user: what is being done, with which result. */
-void mltfr_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
-
-/** Keep other processes from this file until it is closed; wait 10 s for one that has it.  @local
+/** Lock this file against other processes that ask for the lock; wait 10 s for one that has it.
+ * @local
  *  @return false: another process has it.  true also where the file system has no locks. */
 bool mltfr_log_lock(void);
+
+/** A line for the user: what is being done, with which result. */
+void mltfr_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /** A result line: printed on stdout even where --quiet. */
 void mltfr_say(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -4,8 +4,8 @@
 
 #include "app_impl.h"
 
+#include <libgen.h>
 #include <limits.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -29,18 +29,15 @@ done:
 /* A checkpoint DIR/checkpoints/NAME is of the run DIR, whatever it was called when it was made. */
 static mltfr_status put_run_dir(mltfr_config *config, const char *checkpoint)
 {
-    static const char folder[] = "checkpoints";
-    const size_t n = sizeof folder - 1;
-    const char *name = strrchr(checkpoint, '/');
-    const size_t bytes = name != NULL ? (size_t)(name - checkpoint) : 0;
-    char dir[PATH_MAX];
+    char path[PATH_MAX];
 
-    if (bytes < n || bytes >= sizeof dir || memcmp(name - n, folder, n) != 0 ||
-        (bytes > n && name[-(ptrdiff_t)n - 1] != '/'))
+    snprintf(path, sizeof path, "%s", checkpoint);
+    char *folder = dirname(path);
+    const char *name = strrchr(folder, '/');
+
+    if (strcmp(name != NULL ? name + 1 : folder, "checkpoints") != 0)
         return MLTFR_OK;
-    snprintf(dir, sizeof dir, "%.*s", bytes > n ? (int)(bytes - n - 1) : 1,
-             bytes > n ? checkpoint : ".");
-    return mltfr_config_put(config, "run.dir", dir[0] != '\0' ? dir : "/");
+    return mltfr_config_put(config, "run.dir", dirname(folder));
 }
 
 /* The checkpoint's configuration, and --config and --set on top of it.  Token spaces that these

@@ -101,7 +101,7 @@ static mltfr_status join(const report_run *run, const char *name, char path[PATH
     return MLTFR_OK;
 }
 
-/* A JSON object in a file of its own; NULL where there is no such file. */
+/* A JSON object in a file of its own; NULL where there is no such file, or not all of it. */
 static mltfr_status read_object(const char *path, cJSON **out)
 {
     mltfr_status st = MLTFR_OK;
@@ -112,8 +112,11 @@ static mltfr_status read_object(const char *path, cJSON **out)
         goto done;
     MLTFR_TRY(mltfr_text_load(path, &text));
     *out = cJSON_Parse(text);
-    if (!cJSON_IsObject(*out))
-        MLTFR_FAIL(MLTFR_E_DATA, "%s: not a JSON object", path);
+    if (!cJSON_IsObject(*out)) {
+        mltfr_warn("%s: not a JSON object: passed over", path);
+        cJSON_Delete(*out);
+        *out = NULL;
+    }
 done:
     MLTFR_FREE(text);
     return st;

@@ -24,7 +24,7 @@ done:
     return st;
 }
 
-/* Nobody else may write to the directory while this run does: who has the log has all of it. */
+/* One train at a time writes to the directory: the one that has its log. */
 static mltfr_status open_log(mltfr_comm *comm, const char *run_dir)
 {
     mltfr_status st;

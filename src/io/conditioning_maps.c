@@ -25,12 +25,14 @@ done:
     return st;
 }
 
-/* The first `wanted` eigenvalues are those of directions that the table has; what is below is the
- * rounding of its numbers, as in a table of 128 dimensions that was saved with 768.  @local */
+/* The first `wanted` eigenvalues are those of directions that the table has; what is far below is
+ * the rounding of float32, as in a table of 128 dimensions that was saved with 768.  @local */
 static mltfr_status check_rank(const mltfr_conditioner *c, const mltfr_llm *llm, const double *lam,
                                int64_t wanted)
 {
-    if (wanted == 0 || llm->lam == NULL || lam[wanted - 1] > 1e-12 * llm->lam[0])
+    const double most = llm->lam != NULL ? llm->lam[0] : lam[0]; /* procrustes has none */
+
+    if (wanted == 0 || lam[wanted - 1] > 1e-12 * most)
         return MLTFR_OK;
     return mltfr_no_variance(c, llm);
 }

@@ -67,14 +67,15 @@ static double running_bytes(int64_t blocks, double width)
 }
 
 /* Of the gradients of injected items, over item blocks. */
-static double injected_sum_bytes(const mltfr_engine *e)
+static double injected_sum_bytes(const mltfr_plan_share *x)
 {
+    const mltfr_engine *e = &x->outline;
     const double d = (double)e->spec.backbone.d;
 
     if (!e->spec.inject)
         return 0.;
     return running_bytes(e->item_blocks, e->set->item_inject == MLTFR_ITEM_INJECT_MIXTURE
-                                             ? 2. * (double)e->set->filter_pool * d + 1.
+                                             ? 2. * (double)x->space[e->K].M * d + 1.
                                              : (double)e->r_c * d);
 }
 
@@ -92,7 +93,7 @@ static double sum_bytes(const mltfr_plan *plan, const mltfr_plan_share *x)
     width = fmax(width, fmax(mixture_numbers(&e->spec), r_c * r_c));
     for (int64_t k = 0; k < e->K; k++)
         experts += x->parts[k] * 2. * (double)x->space[k].M * d;
-    return fmax(running_bytes(plan->batch->blocks, width), injected_sum_bytes(e)) +
+    return fmax(running_bytes(plan->batch->blocks, width), injected_sum_bytes(x)) +
            4. * fmax(experts, x->parts[e->K] * (double)x->space[e->K].M * d);
 }
 

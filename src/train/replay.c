@@ -163,12 +163,15 @@ static mltfr_status view_spaces(mltfr_replay_case *c, const mltfr_params_spec *s
     c->spaces = (mltfr_spaces){
         .K = spec->K, .r_c = spec->r_c, .r_s = spec->r_s, .file = c->in, .comm = c->comm};
     for (int64_t k = 0; k <= spec->K; k++) {
+        const int64_t width = k < spec->K ? spec->r_c + spec->r_s : spec->r_c;
+
         snprintf(name, sizeof name, "spaces/%lld/Z", (long long)k);
-        MLTFR_TRY(mltfr_file_shape(c->in, k < spec->K ? name : "spaces/c/Z", &shape));
-        if (shape.ndim != 2 || shape.dims[0] < 1 ||
-            shape.dims[1] != (k < spec->K ? spec->r_c + spec->r_s : spec->r_c))
-            MLTFR_FAIL(MLTFR_E_DATA, "%s: spaces/%lld is not r_c + r_s wide (the last: r_c)",
-                       mltfr_file_path(c->in), (long long)k);
+        if (k == spec->K)
+            strcpy(name, "spaces/c/Z");
+        MLTFR_TRY(mltfr_file_shape(c->in, name, &shape));
+        if (shape.ndim != 2 || shape.dims[0] < 1 || shape.dims[1] != width)
+            MLTFR_FAIL(MLTFR_E_DATA, "%s: %s: %lld columns are needed", mltfr_file_path(c->in),
+                       name, (long long)width);
         c->spaces.rows[k] = shape.dims[0];
     }
 done:

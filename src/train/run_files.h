@@ -34,7 +34,7 @@ typedef struct {
     int ranks;
 } mltfr_result;
 
-/* Write result.json whole: its presence says that the run has ended.  @collective */
+/* Write result.json: a whole one says that the run has ended.  @collective */
 mltfr_status mltfr_run_files_result(mltfr_run_files *files, const mltfr_result *result);
 
 /* Has the run ended?  Then its test metrics, and the best checkpoint's path.  @collective */

@@ -79,7 +79,7 @@ static void read_job_end(mltfr_stop *s, double margin)
 
 static void announce(const mltfr_stop *s)
 {
-    const double seconds = s->end - mltfr_seconds();
+    const double seconds = fmax(s->end - mltfr_seconds(), 0.);
     const time_t end = time(NULL) + (time_t)fmin(seconds, 1e9);
     char when[32];
     struct tm tm;

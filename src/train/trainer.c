@@ -379,7 +379,7 @@ done:
 
 /* ---- the end ------------------------------------------------------------------------------- */
 
-/* Read the best checkpoint; where it is damaged, that of the end, which has just been written. */
+/* Read the best checkpoint; where it is damaged, the last one. */
 static mltfr_status read_best(trainer *t, char *path, size_t bytes)
 {
     mltfr_status st;

@@ -71,7 +71,7 @@ grep -q "resume .*$before: step 4" out
 [ ! -e run/checkpoints/step-00000009.h5.part ]
 
 # What may change.
-expect 0 "^test  ndcg" train --set train.epochs=4 --set train.patience=3 --set eval.every=2 \
+expect 0 "^test  ndcg" train --set train.epochs=4 --set train.patience=3 --set eval.every=2 --set bench.items=100 \
     --set train.warmup_epochs=1 --set model.dim=16 --set filter.pool=64 --set checkpoint.keep=2 \
     --set checkpoint.async=true --set run.log_every=3
 grep -q "checkpoints  .* MiB/s); training waited" out
