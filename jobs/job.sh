@@ -28,8 +28,8 @@ job_later() {
 }
 
 # job_run COMMAND...: its status.  USR1, TERM or INT to this script is USR1 to the command: mpirun
-# and srun pass that on to every rank, while mpirun does not survive the others.  A trap ends `wait` before
-# the command has ended: then it waits again.
+# and srun pass that on to every rank, while mpirun does not survive the others.  A trap ends `wait`
+# before the command has ended: then it waits again.
 job_run() {
     local told=0 before rc pid=
     trap 'told=$((told + 1)); [[ -z $pid ]] || kill -USR1 "$pid" 2>/dev/null || :' USR1 TERM INT

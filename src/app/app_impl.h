@@ -148,7 +148,8 @@ static inline const char *app_option_sign(const app_option *option)
 bool app_word_in(const char *list, const char *word);
 
 /* The checkpoint a request names, or the best of its run.dir, and its configuration with --config
- * and --set on top.  @collective{comm}  Both are owned by the caller, also after a failure. */
+ * and --set (config: these alone) on top.  @collective{comm}  Both are owned by the caller, also
+ * after a failure. */
 mltfr_status app_checkpoint(mltfr_comm *comm, const app_request *request,
                             const mltfr_config *config, char **checkpoint, mltfr_config **full);
 

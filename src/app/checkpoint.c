@@ -41,27 +41,23 @@ static mltfr_status put_run_dir(mltfr_config *config, const char *checkpoint)
 }
 
 /* The checkpoint's configuration, and --config and --set on top of it.  Token spaces that these
- * name take the place of the tables of the checkpoint's run. */
-static mltfr_status configure(mltfr_comm *comm, const app_request *request, const char *checkpoint,
-                              mltfr_config **out)
+ * name (own) take the place of the tables of the checkpoint's run. */
+static mltfr_status configure(mltfr_comm *comm, const app_request *request, const mltfr_config *own,
+                              const char *checkpoint, mltfr_config **out)
 {
     mltfr_status st;
     char *yaml = NULL;
-    mltfr_config *own = NULL;
 
     MLTFR_TRY(configuration_of(comm, checkpoint, &yaml));
     MLTFR_AGREE(comm, mltfr_config_create(out));
     MLTFR_AGREE(comm, mltfr_config_read(*out, checkpoint, yaml));
     MLTFR_AGREE(comm, put_run_dir(*out, checkpoint));
-    MLTFR_AGREE(comm, mltfr_config_create(&own));
-    MLTFR_TRY(app_configure(comm, request, own));
     if (mltfr_config_settings(own)->tokens_path[0] != '\0')
         MLTFR_AGREE(comm, mltfr_config_set(*out, "tokens.tables=[]"));
     MLTFR_TRY(app_configure(comm, request, *out));
     MLTFR_TRY(app_require(comm, "data.path", mltfr_config_settings(*out)->data_path));
     MLTFR_TRY(app_find_spaces(comm, *out, NULL, false));
 done:
-    mltfr_config_destroy(&own);
     MLTFR_FREE(yaml);
     return st;
 }
@@ -79,7 +75,7 @@ mltfr_status app_checkpoint(mltfr_comm *comm, const app_request *request,
         path = best;
     }
     MLTFR_AGREE(comm, mltfr_strdup(path, checkpoint));
-    MLTFR_TRY(configure(comm, request, *checkpoint, full));
+    MLTFR_TRY(configure(comm, request, config, *checkpoint, full));
 done:
     return st;
 }

@@ -56,6 +56,7 @@ static mltfr_status open_model(mltfr_comm *comm, const char *checkpoint,
 {
     static const app_verb verb = {.source = APP_CONFIG_DEFAULTS};
     app_request request = {.verb = &verb, .checkpoint = checkpoint};
+    mltfr_config *own = NULL;
     mltfr_status st;
 
     while (settings != NULL && settings[request.set_count] != NULL)
@@ -63,8 +64,11 @@ static mltfr_status open_model(mltfr_comm *comm, const char *checkpoint,
     MLTFR_TRY(MLTFR_NEW(request.sets, request.set_count));
     for (int i = 0; i < request.set_count; i++)
         request.sets[i] = settings[i];
-    MLTFR_TRY(app_recommender(comm, &request, NULL, out));
+    MLTFR_TRY(mltfr_config_create(&own));
+    MLTFR_TRY(app_configure(comm, &request, own));
+    MLTFR_TRY(app_recommender(comm, &request, own, out));
 done:
+    mltfr_config_destroy(&own);
     MLTFR_FREE(request.sets);
     return st;
 }

@@ -325,6 +325,8 @@ mltfr_status mltfr_run_backward(mltfr_engine *e, bool fisher);
 
 /* ---- loss.c, loss_local.c ------------------------------------------------------------------ */
 mltfr_status mltfr_loss_softmax(mltfr_engine *e, mltfr_run *run, bool fisher);
+/* Floats of an item in a softmax tile of so many rows.  @local */
+int64_t mltfr_softmax_columns(int64_t rows);
 mltfr_status mltfr_loss_local(mltfr_engine *e, mltfr_run *run);
 /* How many negatives the own blocks (sampled) or rows (bce) have in all, and their item ids. */
 int64_t mltfr_negatives_count(const mltfr_engine *e, const mltfr_run *run);

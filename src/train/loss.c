@@ -116,6 +116,12 @@ done:
     return st;
 }
 
+/* An odd number of vectors: the rows of a tile then do not meet in few sets of the cache. */
+int64_t mltfr_softmax_columns(int64_t rows)
+{
+    return ((rows + LANES - 1) / LANES | 1) * LANES;
+}
+
 static mltfr_status softmax_rooms(softmax *x)
 {
     mltfr_status st = MLTFR_OK;
@@ -124,8 +130,7 @@ static mltfr_status softmax_rooms(softmax *x)
     const int64_t blocks = run->batch->blocks, own = e->last_block - e->first_block;
 
     x->rows_most = mltfr_most_queries(run, 0, blocks);
-    /* An odd number of vectors: the rows of a tile then do not meet in few sets of the cache. */
-    x->ld = ((x->rows_most + LANES - 1) / LANES | 1) * LANES;
+    x->ld = mltfr_softmax_columns(x->rows_most);
     x->strips = (e->item_block + STRIP - 1) / STRIP;
     MLTFR_TRY(find_spans(x));
     MLTFR_TRY(RUN_TAKE(run, x->e2, e->item_rows));

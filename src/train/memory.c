@@ -132,17 +132,11 @@ static double negatives_bytes(const mltfr_plan *plan, const mltfr_plan_share *x)
     return bytes + (sampled ? 4. * d * draws + 4. * n * (d + (double)x->block_rows) : 0.);
 }
 
-/* Columns of a softmax tile of so many rows: an odd number of vectors of 16 (loss.c). */
-static double tile_columns(int64_t rows)
-{
-    return 16. * (double)((rows + 15) / 16 | 1);
-}
-
 static double loss_bytes(const mltfr_plan *plan, const mltfr_plan_share *x)
 {
     const mltfr_engine *e = &x->outline;
     const double d = (double)e->spec.backbone.d, N = (double)plan->batch->rows;
-    const double n = tile_columns(x->block_rows), I = (double)e->item_rows;
+    const double n = (double)mltfr_softmax_columns(x->block_rows), I = (double)e->item_rows;
     const double gradient_rows = 8. * x->rows * (d + 1.) + 8. * (d + 1.) * x->distinct;
 
     if (plan->set->train_loss != MLTFR_TRAIN_LOSS_SOFTMAX)

@@ -154,20 +154,27 @@ done:
 
 /* ---- the model ----------------------------------------------------------------------------- */
 
+void mltfr_replay_space_name(int64_t K, int64_t k, char name[24])
+{
+    if (k < K)
+        snprintf(name, 24, "%lld", (long long)k);
+    else
+        snprintf(name, 24, "c");
+}
+
 static mltfr_status view_spaces(mltfr_replay_case *c, const mltfr_params_spec *spec)
 {
     mltfr_status st = MLTFR_OK;
     mltfr_shape shape;
-    char name[64];
+    char space[24], name[64];
 
     c->spaces = (mltfr_spaces){
         .K = spec->K, .r_c = spec->r_c, .r_s = spec->r_s, .file = c->in, .comm = c->comm};
     for (int64_t k = 0; k <= spec->K; k++) {
         const int64_t width = k < spec->K ? spec->r_c + spec->r_s : spec->r_c;
 
-        snprintf(name, sizeof name, "spaces/%lld/Z", (long long)k);
-        if (k == spec->K)
-            strcpy(name, "spaces/c/Z");
+        mltfr_replay_space_name(spec->K, k, space);
+        snprintf(name, sizeof name, "spaces/%s/Z", space);
         MLTFR_TRY(mltfr_file_shape(c->in, name, &shape));
         if (shape.ndim != 2 || shape.dims[0] < 1 || shape.dims[1] != width)
             MLTFR_FAIL(MLTFR_E_DATA, "%s: %s: %lld columns are needed", mltfr_file_path(c->in),

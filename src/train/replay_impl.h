@@ -21,6 +21,9 @@ typedef struct {
 mltfr_status mltfr_replay_load(mltfr_replay_case *c);
 void mltfr_replay_unload(mltfr_replay_case *c);
 
+/* What space k of K is called in the file: its number, or c for the consensus.  @local */
+void mltfr_replay_space_name(int64_t K, int64_t k, char name[24]);
+
 /* Read a whole array to every rank: a new one, owned by the caller.  @collective */
 mltfr_status mltfr_replay_get(mltfr_replay_case *c, mltfr_dtype type, void *out, int64_t *count,
                               const char *format, ...) __attribute__((format(printf, 5, 6)));

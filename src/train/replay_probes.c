@@ -8,14 +8,6 @@
 
 /* ---- level A and tau ----------------------------------------------------------------------- */
 
-static void space_name(const mltfr_replay_case *c, int64_t k, char name[24])
-{
-    if (k < c->e->K)
-        snprintf(name, 24, "%lld", (long long)k);
-    else
-        snprintf(name, 24, "c");
-}
-
 typedef struct {
     int64_t **ids; /* [K + 1] exploration order of each space */
 } exploration;
@@ -33,7 +25,7 @@ static mltfr_status load_level_a(mltfr_replay_case *c, exploration *x)
     for (int64_t k = 0; k <= c->e->K; k++) {
         mltfr_token_space *s = &c->e->space[k];
         char name[24], path[80];
-        space_name(c, k, name);
+        mltfr_replay_space_name(c->e->K, k, name);
         snprintf(path, sizeof path, "level_a/%s/cbar_before", name);
         MLTFR_TRY(
             mltfr_file_read_list(c->in, path, MLTFR_F32, s->row_first, s->row_count, s->cbar));
@@ -57,7 +49,7 @@ static mltfr_status put_level_a(mltfr_replay_case *c)
         const mltfr_token_space *s = &c->e->space[k];
         const int64_t own = c->e->rank == s->owner ? s->M : 0;
         char name[24];
-        space_name(c, k, name);
+        mltfr_replay_space_name(c->e->K, k, name);
         MLTFR_TRY(mltfr_replay_put(c, MLTFR_F32, 1, &s->rows, s->row_first, s->row_count, s->cbar,
                                    "level_a/%s/expect/cbar", name));
         MLTFR_TRY(mltfr_replay_put(c, MLTFR_I64, 1, &s->M, 0, own, s->pool,

@@ -1,5 +1,5 @@
-"""damaged.py PROGRAM RUN: files that another program wrote, or that lost bytes: one line and status 1, and a run
-that ends all the same where only its best checkpoint is gone."""
+"""damaged.py PROGRAM RUN: files that another program wrote, or that lost bytes, and tables that lack dimensions: one line
+and status 1; a run that ends all the same where only its best checkpoint is gone; a second run in its directory."""
 import glob
 import json
 import os
@@ -137,18 +137,3 @@ for tables in both, "[{name: small, path: example/small/table.npy}]":
     words = ["tokens", "--quiet", "--set", "tokens.shared_dim=8", "--set", "tokens.tables=" + tables, "--out", "few.h5"]
     refused("small has no variance in some of 16 dimensions: smaller", *words, "--set", "tokens.specific_dim=8")
     call(0, *words, "--set", "tokens.specific_dim=4")
-
-# ---- token spaces of --config take the place of the tables that the run was made with
-
-np.save("table.npy", np.random.default_rng(1).normal(size=(300, 24)).astype("f4"))
-call(0, "train", "--set", f"data.path={run}/data.csv", "--set", "tokens.tables=[{name: a, path: table.npy}]",
-     "--set", "tokens.shared_dim=8", "--set", "tokens.specific_dim=8", "--set", "model.dim=16", "--set", "filter.pool=64",
-     "--set", "train.epochs=1", "--set", "run.dir=tables", "--progress=none")
-with open("tables/result.json") as f:
-    best = "tables/" + json.load(f)["best_checkpoint"]
-os.rename("tables/spaces.h5", "s.h5")
-os.remove("table.npy")
-with open("spaces.yaml", "w") as f:
-    f.write("tokens: {path: s.h5}\n")
-call(0, "evaluate", "--checkpoint", best, "--config", "spaces.yaml", "--out", "e.json")
-call(0, "evaluate", "--checkpoint", best, "--set", "tokens.path=s.h5", "--out", "e.json")

@@ -17,6 +17,10 @@ mv run/spaces.h5 spaces.h5
 rm -r example/small example/large
 "$program" evaluate --set run.dir=run --set tokens.path=spaces.h5 --split test | grep ndcg >after
 cmp before after
+echo 'tokens: {path: spaces.h5}' >spaces.yaml
+best=$(sed -n 's/.*"best_checkpoint":"\([^"]*\)".*/\1/p' run/result.json)
+"$program" evaluate --checkpoint "run/$best" --config spaces.yaml --split test --out e.json | grep ndcg >after
+cmp before after
 
 # Reading and writing one file: what is read stays until the new one is whole.
 "$program" data "$data" --out d.h5 >all
